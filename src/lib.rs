@@ -1,0 +1,12 @@
+//! actorline reads audit events, says which actor did what, and keeps the answer in a lake and on a SIEM topic.
+//!
+//! `docs/architecture.md` shows the flow and where things are; `tests/it/architecture.rs` holds the direction in
+//! which modules may depend on each other.
+
+#![deny(unsafe_code)]
+
+pub mod activity;
+pub mod checkpoint;
+pub mod event;
+pub mod record;
+pub mod rejection;

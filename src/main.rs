@@ -1,0 +1,3 @@
+//! The `actorline` command.
+
+fn main() {}
