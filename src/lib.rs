@@ -7,6 +7,8 @@
 
 pub mod activity;
 pub mod checkpoint;
+pub mod cli;
 pub mod event;
+pub mod organisation;
 pub mod record;
 pub mod rejection;

@@ -1,3 +1,5 @@
 //! The `actorline` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    actorline::cli::main()
+}

@@ -1,0 +1,76 @@
+//! The command line: one file a command, one line each where they are listed.
+//!
+//! Data goes to stdout and everything else to stderr. What a command exits with is part of its contract:
+//! scripts tell findings from mistakes by it.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Who acted, of which kind, owned by whom, with which credential: audit events in one schema, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "actorline", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Why a command did not end well. The exit code follows from it.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command worked and found what it looks for: a failed case, a gap, tampering, dead letters under `--strict`.
+    Findings(anyhow::Error),
+    /// A mistake in a mapping or a query.
+    BadMapping(anyhow::Error),
+    /// A mistake in configuration, registry or arguments.
+    BadConfiguration(anyhow::Error),
+    /// A file, broker or store that did not do its part.
+    Outside(anyhow::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Findings(_) => 1,
+            Failure::BadMapping(_) => 2,
+            Failure::BadConfiguration(_) => 3,
+            Failure::Outside(_) => 4,
+        }
+    }
+
+    fn error(&self) -> &anyhow::Error {
+        match self {
+            Failure::Findings(error)
+            | Failure::BadMapping(error)
+            | Failure::BadConfiguration(error)
+            | Failure::Outside(error) => error,
+        }
+    }
+}
+
+/// Reads the arguments, runs the command, and says what went wrong.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers, not mistakes.
+            let code = if error.use_stderr() { 3 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match run(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {:#}", failure.error());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {}
+}
