@@ -8,7 +8,9 @@
 pub mod activity;
 pub mod checkpoint;
 pub mod cli;
+pub mod diagnostic;
 pub mod event;
 pub mod organisation;
 pub mod record;
 pub mod rejection;
+pub mod yaml;
