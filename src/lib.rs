@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod diagnostic;
 pub mod event;
+pub mod mapping;
 pub mod organisation;
 pub mod record;
 pub mod rejection;
