@@ -3,6 +3,12 @@
 //! Data goes to stdout and everything else to stderr. What a command exits with is part of its contract:
 //! scripts tell findings from mistakes by it.
 
+mod explain;
+mod mapping;
+mod mappings;
+mod normalize;
+mod records;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -16,7 +22,14 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Turn files or stdin into activities
+    Normalize(normalize::Arguments),
+    /// Show which rule set each column of an event, and what else was considered
+    Explain(explain::Arguments),
+    /// Test, check and list mappings
+    Mapping(mapping::Arguments),
+}
 
 /// Why a command did not end well. The exit code follows from it.
 #[derive(Debug)]
@@ -72,5 +85,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    match command {}
+    match &command {
+        Command::Normalize(arguments) => normalize::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Mapping(arguments) => mapping::run(arguments),
+    }
 }
