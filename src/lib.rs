@@ -12,3 +12,4 @@ pub mod event;
 pub mod organisation;
 pub mod record;
 pub mod rejection;
+pub mod telemetry;
