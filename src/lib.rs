@@ -9,6 +9,7 @@ pub mod activity;
 pub mod checkpoint;
 pub mod cli;
 pub mod event;
+pub mod identity;
 pub mod organisation;
 pub mod record;
 pub mod rejection;
