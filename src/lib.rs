@@ -8,9 +8,12 @@
 pub mod activity;
 pub mod checkpoint;
 pub mod cli;
+pub mod diagnostic;
 pub mod event;
 pub mod identity;
+pub mod mapping;
 pub mod organisation;
 pub mod record;
 pub mod rejection;
 pub mod telemetry;
+pub mod yaml;
