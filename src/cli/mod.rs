@@ -3,6 +3,8 @@
 //! Data goes to stdout and everything else to stderr. What a command exits with is part of its contract:
 //! scripts tell findings from mistakes by it.
 
+mod registry;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -16,7 +18,11 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Check the identity registry, or look something up in it
+    #[command(subcommand)]
+    Registry(registry::RegistryCommand),
+}
 
 /// Why a command did not end well. The exit code follows from it.
 #[derive(Debug)]
@@ -72,5 +78,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    match command {}
+    match command {
+        Command::Registry(command) => registry::run(&command),
+    }
 }

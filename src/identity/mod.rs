@@ -23,6 +23,7 @@ use self::claims::Claims;
 pub use self::entry::{Alias, Credential, Entry, Lifecycle};
 use self::files::Format;
 use self::reader::Contents;
+pub use self::reader::parse_time;
 use self::report::{Report, quote};
 use crate::diagnostic::Diagnostics;
 use crate::organisation::{Organisation, OwnedKind};

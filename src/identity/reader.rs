@@ -357,22 +357,16 @@ impl Reader<'_> {
         }
     }
 
-    /// A date, which is its first moment in UTC, or a time with its offset.
     fn time(&mut self, node: &Node) -> Option<i64> {
-        let text = self.scalar(node)?;
-        let time = text.parse::<Timestamp>().or_else(|error| match text.parse::<Date>() {
-            // A civil date is what the whole text must be: a time without an offset would be somebody's guess.
-            Ok(date) if text.len() == "2026-03-01".len() => date.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()),
-            _ => Err(error),
-        });
-        if time.is_err() {
+        let time = parse_time(self.scalar(node)?);
+        if time.is_none() {
             self.report_value(
                 "bad-time",
                 node,
                 "a date such as `2026-03-01`, or a time such as `2026-03-01T09:30:00Z`",
             );
         }
-        time.ok().map(Timestamp::as_microsecond)
+        time
     }
 
     /// The text that stands here; nothing is no mistake, a list or keys are.
@@ -390,6 +384,16 @@ impl Reader<'_> {
     fn report_value(&mut self, code: &'static str, node: &Node, wanted: &str) {
         self.report.error(code, &node.place, kind_of(node), wanted);
     }
+}
+
+/// Microseconds since 1970 of a date, which is its first moment in UTC, or of a time with its offset.
+pub fn parse_time(text: &str) -> Option<i64> {
+    let time = text.parse::<Timestamp>().ok().or_else(|| {
+        // A date must be the whole text: a time without an offset would be somebody's guess.
+        let date = text.parse::<Date>().ok().filter(|date| date.to_string() == text)?;
+        date.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()).ok()
+    });
+    time.map(Timestamp::as_microsecond)
 }
 
 fn name_of(key: &Node) -> &str {

@@ -385,3 +385,38 @@ fn files_and_directories_are_read_and_what_cannot_be_is_named() {
     let codes: Vec<_> = problems.0.iter().map(|problem| (problem.code, problem.place.line)).collect();
     assert_eq!(codes, [("bad-path", 1), ("encoding", 2), ("unreadable", 1)]);
 }
+
+/// The blocks of `language` in the documentation.
+fn documented(language: &str) -> Vec<&'static str> {
+    let page = include_str!("../../docs/registry.md");
+    let opening = format!("```{language}\n");
+    page.split(opening.as_str()).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_documented_examples_work() {
+    let blocks = documented("yaml");
+    assert_eq!(blocks.len(), 1);
+    let registry = yaml(blocks[0]);
+    assert!(registry.organisation().owns(OwnedKind::Accounts, "000000000001"));
+    let deployer = activity(&[(Column::ActorId, "deployer@shop-project.example.com")]);
+    assert!(attributed(&registry, deployer).contains(r#""actor_owner":"platform-team@example.com""#));
+    let ann = activity(&[(Column::ActorEmail, "ann@example.com")]);
+    assert!(attributed(&registry, ann).contains(r#""actor_owner":"team-b@example.com""#));
+
+    let tables = documented("csv");
+    assert_eq!(tables.len(), 1);
+    let registry = try_read(&[("r.csv", Format::Csv, tables[0])]).expect("a registry without mistakes");
+    let mut second = activity(&[(Column::ActorId, "svc-backup-2"), (Column::Source, "okta_system")]);
+    assert!(attributed(&registry, second.clone()).contains("storage@example.com"));
+    second.set(Column::Source, Value::Text("github_audit"));
+    assert!(!attributed(&registry, second).contains("storage@example.com"));
+}
+
+#[test]
+fn every_key_is_documented() {
+    let page = include_str!("../../docs/registry.md");
+    for key in reader::IDENTITY_KEYS {
+        assert!(page.contains(&format!("`{key}`")), "{key}");
+    }
+}
