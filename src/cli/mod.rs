@@ -8,6 +8,7 @@ mod mapping;
 mod mappings;
 mod normalize;
 mod records;
+mod registry;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,9 @@ enum Command {
     Explain(explain::Arguments),
     /// Test, check and list mappings
     Mapping(mapping::Arguments),
+    /// Check the identity registry, or look something up in it
+    #[command(subcommand)]
+    Registry(registry::RegistryCommand),
 }
 
 /// Why a command did not end well. The exit code follows from it.
@@ -89,5 +93,6 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Normalize(arguments) => normalize::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Mapping(arguments) => mapping::run(arguments),
+        Command::Registry(command) => registry::run(command),
     }
 }

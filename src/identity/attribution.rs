@@ -114,10 +114,8 @@ fn describe<'a>(entry: &'a Entry, activity: &mut Activity<'a>) {
     ] {
         activity.set(column, text.as_deref().into());
     }
-    match entry.privileged {
-        _ if entry.actor_type == Some(ActorType::PrivilegedHuman) => {
-            activity.set(Column::Privileged, Value::Bool(true))
-        }
+    // The kind says it too: a privileged human without `privileged` is privileged.
+    match entry.privileged.or((entry.actor_type == Some(ActorType::PrivilegedHuman)).then_some(true)) {
         Some(true) => activity.set(Column::Privileged, Value::Bool(true)),
         // Authority that the event itself shows is not talked away.
         Some(false) => activity.set_default(Column::Privileged, Value::Bool(false)),

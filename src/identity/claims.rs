@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::entry::Entry;
-use super::problem::{Problems, quote};
+use super::report::{Report, quote};
 use crate::activity::taxonomy::PolicyState;
 
 /// Where an activity comes from, as far as claims are limited by it, and when it happened.
@@ -66,11 +66,11 @@ impl Claims {
         claims
     }
 
-    pub fn report_ambiguities(&self, entries: &[Entry], problems: &mut Problems) {
+    pub fn report_ambiguities(&self, entries: &[Entry], report: &mut Report) {
         for (what, index) in
             [("name", &self.names), ("credential", &self.credential_ids), ("fingerprint", &self.fingerprints)]
         {
-            index.report_ambiguities(what, entries, problems);
+            index.report_ambiguities(what, entries, report);
         }
     }
 }
@@ -124,7 +124,7 @@ impl Index {
         self.0.entry(key.into()).or_insert_with(|| Vec::with_capacity(1)).push(claim);
     }
 
-    fn report_ambiguities(&self, what: &str, entries: &[Entry], problems: &mut Problems) {
+    fn report_ambiguities(&self, what: &str, entries: &[Entry], report: &mut Report) {
         for (key, claims) in &self.0 {
             for (index, claim) in claims.iter().enumerate() {
                 let entry = &entries[claim.entry];
@@ -143,7 +143,7 @@ impl Index {
                         quote(&rival.id),
                         rival.origin
                     );
-                    problems.add("ambiguous", entry.origin.clone(), found, "one identity for it at a time");
+                    report.warning("ambiguous", &entry.origin, found, "one identity for it at a time");
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use serde::{Serialize, Serializer};
 
-use super::problem::Origin;
 use crate::activity::json::format_time;
 use crate::activity::taxonomy::{ActorType, PolicyState};
+use crate::diagnostic::Place;
 
 /// One identity as it was registered from `valid_from` until `valid_until`. Times are microseconds since 1970.
 ///
@@ -52,7 +52,7 @@ pub struct Entry {
     pub valid_until: Option<i64>,
     /// Where it stands. Not part of the content: an entry may move to another file.
     #[serde(skip)]
-    pub origin: Origin,
+    pub origin: Place,
 }
 
 /// A name under which platforms know the identity, in one source or tenant only if those are given.

@@ -8,7 +8,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::problem::{Origin, Place, Problems};
+use super::report::{Report, start_of};
+use crate::diagnostic::Place;
 
 /// Largest file. A hundred thousand entries take some tens of megabytes; more belongs into several files.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -47,43 +48,43 @@ pub(super) struct Source {
 }
 
 /// Every file that `paths` name, in the order of their paths; one that is named twice is read once.
-pub(super) fn find(paths: &[PathBuf], problems: &mut Problems) -> Vec<(PathBuf, Format)> {
+pub(super) fn find(paths: &[PathBuf], report: &mut Report) -> Vec<(PathBuf, Format)> {
     let mut found = Vec::new();
     for path in paths {
         if path.is_dir() {
             if let Err(error) = find_in(path, 0, &mut found) {
-                problems.add("unreadable", Origin::whole(&name_of(path)), error.to_string(), "a readable directory");
+                report.error("unreadable", &start_of(&name_of(path)), error.to_string(), "a readable directory");
             }
         } else if let Some(format) = Format::of(path) {
             found.push((path.clone(), format));
         } else {
             let wanted = "a directory, or a file that ends in .yaml, .yml, .json, .ndjson, .jsonl or .csv";
-            problems.add("bad_path", Origin::whole(&name_of(path)), "something else", wanted);
+            report.error("bad-path", &start_of(&name_of(path)), "something else", wanted);
         }
     }
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
     found.dedup();
     if found.len() > NUM_FILES_MAX {
-        let origin = Origin::whole(&name_of(&found[NUM_FILES_MAX].0));
-        problems.add("too_many", origin, format!("{} files", found.len()), format!("at most {NUM_FILES_MAX}"));
+        let place = start_of(&name_of(&found[NUM_FILES_MAX].0));
+        report.error("too-many", &place, format!("{} files", found.len()), format!("at most {NUM_FILES_MAX}"));
         found.truncate(NUM_FILES_MAX);
     }
     found
 }
 
 /// The text of one file.
-pub(super) fn read(path: &Path, format: Format, problems: &mut Problems) -> Option<Source> {
+pub(super) fn read(path: &Path, format: Format, report: &mut Report) -> Option<Source> {
     let name = name_of(path);
     let bytes = match read_bounded(path) {
         Ok(bytes) => bytes,
         Err(error) => {
-            problems.add("unreadable", Origin::whole(&name), error.to_string(), "a readable file");
+            report.error("unreadable", &start_of(&name), error.to_string(), "a readable file");
             return None;
         }
     };
     if bytes.len() as u64 > FILE_BYTES_MAX {
         let wanted = format!("at most {FILE_BYTES_MAX} bytes: split it");
-        problems.add("too_long", Origin::whole(&name), "a larger file", wanted);
+        report.error("too-long", &start_of(&name), "a larger file", wanted);
         return None;
     }
     match String::from_utf8(bytes) {
@@ -97,8 +98,7 @@ pub(super) fn read(path: &Path, format: Format, problems: &mut Problems) -> Opti
         Err(error) => {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = 1 + memchr::memchr_iter(b'\n', before).count();
-            let origin = Origin::new(&name, Place { line, column: None });
-            problems.add("encoding", origin, "bytes that are not UTF-8", "UTF-8");
+            report.error("encoding", &Place { line, ..start_of(&name) }, "bytes that are not UTF-8", "UTF-8");
             None
         }
     }

@@ -9,11 +9,9 @@ mod claims;
 mod entry;
 mod files;
 mod json;
-mod node;
-mod problem;
 mod reader;
+mod report;
 mod table;
-mod yaml;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -24,10 +22,12 @@ use sha2::{Digest, Sha256};
 use self::claims::Claims;
 pub use self::entry::{Alias, Credential, Entry, Lifecycle};
 use self::files::Format;
-pub use self::problem::{Origin, Place, Problem};
-use self::problem::{Problems, quote};
 use self::reader::Contents;
+pub use self::reader::parse_time;
+use self::report::{Report, quote};
+use crate::diagnostic::Diagnostics;
 use crate::organisation::{Organisation, OwnedKind};
+use crate::yaml;
 
 /// Most entries. They are held in memory, about a kilobyte each.
 const NUM_ENTRIES_MAX: usize = 1_000_000;
@@ -51,29 +51,29 @@ impl Registry {
     ///
     /// # Errors
     /// Everything that is wrong with them, in the order of files and lines.
-    pub fn load(paths: &[PathBuf]) -> Result<Registry, Vec<Problem>> {
-        let mut problems = Problems::default();
+    pub fn load(paths: &[PathBuf]) -> Result<Registry, Diagnostics> {
+        let mut report = Report::default();
         let mut contents = Contents::default();
-        for (path, format) in files::find(paths, &mut problems) {
-            if let Some(source) = files::read(&path, format, &mut problems) {
-                read_source(&source.name, source.format, &source.text, &mut contents, &mut problems);
+        for (path, format) in files::find(paths, &mut report) {
+            if let Some(source) = files::read(&path, format, &mut report) {
+                read_source(&source.name, source.format, &source.text, &mut contents, &mut report);
             }
         }
-        Registry::assemble(contents, problems)
+        Registry::assemble(contents, report)
     }
 
-    fn assemble(contents: Contents, mut problems: Problems) -> Result<Registry, Vec<Problem>> {
+    fn assemble(contents: Contents, mut report: Report) -> Result<Registry, Diagnostics> {
         let Contents { mut entries, organisation } = contents;
         entries.sort_by(|a, b| {
             (&a.id, a.valid_from, a.valid_until, &a.origin).cmp(&(&b.id, b.valid_from, b.valid_until, &b.origin))
         });
-        report_overlaps(&entries, &mut problems);
+        report_overlaps(&entries, &mut report);
         if let Some(first_too_many) = entries.get(NUM_ENTRIES_MAX) {
             let found = format!("{} entries", entries.len());
-            problems.add("too_many", first_too_many.origin.clone(), found, format!("at most {NUM_ENTRIES_MAX}"));
+            report.error("too-many", &first_too_many.origin, found, format!("at most {NUM_ENTRIES_MAX}"));
         }
-        if !problems.is_empty() {
-            return Err(problems.into_vec());
+        if report.has_errors() {
+            return Err(report.finish());
         }
         let claims = Claims::of(&entries);
         Ok(Registry { entries, claims, organisation })
@@ -101,10 +101,10 @@ impl Registry {
     }
 
     /// Names and credentials that several identities claim at the same time. What they do will have no owner.
-    pub fn ambiguities(&self) -> Vec<Problem> {
-        let mut problems = Problems::default();
-        self.claims.report_ambiguities(&self.entries, &mut problems);
-        problems.into_vec()
+    pub fn ambiguities(&self) -> Diagnostics {
+        let mut report = Report::default();
+        self.claims.report_ambiguities(&self.entries, &mut report);
+        report.finish()
     }
 
     /// A hash over everything that the registry says, as lower-case hex. Order, formats and names of files do not
@@ -132,25 +132,25 @@ impl Registry {
     }
 }
 
-fn read_source(file: &Arc<str>, format: Format, text: &str, contents: &mut Contents, problems: &mut Problems) {
+fn read_source(file: &Arc<str>, format: Format, text: &str, contents: &mut Contents, report: &mut Report) {
     let documents = match format {
-        Format::Yaml => yaml::read(file, text, problems),
-        Format::Json => json::read_document(file, text, problems),
-        Format::JsonLines => json::read_lines(file, text, problems),
-        Format::Csv => table::read(file, text, reader::is_list, problems),
+        Format::Yaml => yaml::read(file, text, report.diagnostics()).into_iter().collect(),
+        Format::Json => json::read_document(file, text, report),
+        Format::JsonLines => json::read_lines(file, text, report),
+        Format::Csv => table::read(file, text, reader::is_list, report),
     };
-    reader::read(file, &documents, contents, problems);
+    reader::read(&documents, contents, report);
 }
 
 /// Entries of one id must follow each other; `entries` are ordered by id and time.
-fn report_overlaps(entries: &[Entry], problems: &mut Problems) {
+fn report_overlaps(entries: &[Entry], report: &mut Report) {
     for pair in entries.windows(2) {
         let [earlier, later] = pair else { continue };
         let follows = || matches!((earlier.valid_until, later.valid_from), (Some(end), Some(start)) if end <= start);
         if earlier.id == later.id && !follows() {
             let found = format!("{} valid at the same time as at {}", quote(&later.id), earlier.origin);
             let wanted = "`valid_until` of the earlier at or before `valid_from` of the later, or another id";
-            problems.add("overlap", later.origin.clone(), found, wanted);
+            report.error("overlap", &later.origin, found, wanted);
         }
     }
 }

@@ -3,18 +3,16 @@
 //! There is one set of keys for YAML, JSON and CSV. An unknown key is a mistake, because it is mostly a misspelt one, and
 //! a misspelt `expires` would let an identity live for ever.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::entry::{Alias, Credential, Entry, Lifecycle};
-use super::node::{Content, Key, Node};
-use super::problem::{Origin, Place, Problems, quote};
+use super::report::{Report, quote};
 use crate::activity::json::is_screen_control;
 use crate::activity::taxonomy::{ActorType, CredentialType};
+use crate::diagnostic::Place;
 use crate::organisation::{Organisation, OwnedKind};
+use crate::yaml::{Content, Node};
 
 /// Longest value. It keeps a pasted document out of every row that the entry is attributed to.
 const VALUE_BYTES_MAX: usize = 2_048;
@@ -63,43 +61,36 @@ pub(super) fn is_list(key: &str) -> bool {
 }
 
 /// Reads the entries of one file into `contents`.
-pub(super) fn read(file: &Arc<str>, documents: &[Node], contents: &mut Contents, problems: &mut Problems) {
-    let mut reader = Reader { file, problems };
+pub(super) fn read(documents: &[Node], contents: &mut Contents, report: &mut Report) {
+    let mut reader = Reader { report };
     for document in documents {
         match &document.content {
             Content::Null => {}
-            Content::List(entries) => entries.iter().for_each(|entry| reader.read_entry(entry, contents)),
+            Content::Sequence(entries) => entries.iter().for_each(|entry| reader.read_entry(entry, contents)),
             _ => reader.read_entry(document, contents),
         }
     }
 }
 
 struct Reader<'r> {
-    file: &'r Arc<str>,
-    problems: &'r mut Problems,
+    report: &'r mut Report,
 }
 
 impl Reader<'_> {
     fn read_entry(&mut self, node: &Node, contents: &mut Contents) {
-        let Content::Map(pairs) = &node.content else {
-            self.report("not_an_entry", node.place, node.kind(), "an entry: a map of keys and values");
+        let Content::Mapping(pairs) = &node.content else {
+            self.report.error("not-an-entry", &node.place, kind_of(node), "an entry: keys and values");
             return;
         };
-        self.check_repeated_keys(pairs);
-        let kind = pairs.iter().find(|(key, _)| key.name == "kind").map(|(_, node)| node);
-        match kind.map(|node| (node, &node.content)) {
-            Some((_, Content::Text(kind))) if kind == "organisation" => {
-                self.read_organisation(pairs, &mut contents.organisation);
-            }
-            None | Some((_, Content::Null)) => contents.entries.extend(self.read_identity(node.place, pairs)),
-            Some((_, Content::Text(kind))) if kind == "identity" => {
-                contents.entries.extend(self.read_identity(node.place, pairs));
-            }
-            Some((kind, _)) => self.report_value("bad_kind", kind, "`identity` or `organisation`"),
+        let kind = node.get("kind").filter(|kind| kind.content != Content::Null);
+        match kind.map_or(Some("identity"), Node::text) {
+            Some("identity") => contents.entries.extend(self.read_identity(&node.place, pairs)),
+            Some("organisation") => self.read_organisation(pairs, &mut contents.organisation),
+            _ => self.report_value("bad-value", kind.unwrap_or(node), "`identity` or `organisation`"),
         }
     }
 
-    fn read_identity(&mut self, place: Place, pairs: &[(Key, Node)]) -> Option<Entry> {
+    fn read_identity(&mut self, place: &Place, pairs: &[(Node, Node)]) -> Option<Entry> {
         let mut entry = Entry {
             id: String::new(),
             actor_type: None,
@@ -120,12 +111,12 @@ impl Reader<'_> {
             state: Lifecycle::Active,
             valid_from: None,
             valid_until: None,
-            origin: Origin::new(self.file, place),
+            origin: place.clone(),
         };
         for (key, node) in pairs {
-            match key.name.as_str() {
+            match name_of(key) {
                 "kind" => {}
-                "id" => entry.id = self.id(node).unwrap_or_default(),
+                "id" => entry.id = self.text(node).unwrap_or_default(),
                 "actor_type" => entry.actor_type = self.actor_type(node),
                 "privileged" => entry.privileged = self.truth(node),
                 "business_owner" => entry.business_owner = self.text(node),
@@ -150,8 +141,13 @@ impl Reader<'_> {
             }
         }
         if entry.id.is_empty() {
-            if !pairs.iter().any(|(key, node)| key.name == "id" && node.content != Content::Null) {
-                self.report("missing_id", place, "an entry without `id`", "an id of your own that stays the same");
+            if !pairs.iter().any(|(key, node)| name_of(key) == "id" && node.content != Content::Null) {
+                self.report.error(
+                    "missing-id",
+                    place,
+                    "an entry without `id`",
+                    "an id of your own that stays the same",
+                );
             }
             return None;
         }
@@ -169,29 +165,34 @@ impl Reader<'_> {
         Some(entry)
     }
 
-    fn check_together(&mut self, entry: &Entry, place: Place) {
+    fn check_together(&mut self, entry: &Entry, place: &Place) {
         if let (Some(from), Some(until)) = (entry.valid_from, entry.valid_until)
             && from >= until
         {
-            self.report("bad_validity", place, "`valid_until` at or before `valid_from`", "a later `valid_until`");
+            self.report.error(
+                "bad-validity",
+                place,
+                "`valid_until` at or before `valid_from`",
+                "a later `valid_until`",
+            );
         }
         if entry.actor_type == Some(ActorType::PrivilegedHuman) && entry.privileged == Some(false) {
             let found = "`privileged_human` with `privileged: false`";
-            self.report("contradiction", place, found, "`human`, or `privileged` left out");
+            self.report.error("contradiction", place, found, "`human`, or `privileged` left out");
         }
     }
 
-    fn read_organisation(&mut self, pairs: &[(Key, Node)], organisation: &mut Organisation) {
+    fn read_organisation(&mut self, pairs: &[(Node, Node)], organisation: &mut Organisation) {
         for (key, node) in pairs {
-            match OwnedKind::parse(&key.name) {
+            match OwnedKind::parse(name_of(key)) {
                 Some(kind) => {
                     for id in self.list(node, Self::text) {
                         organisation.add(kind, id);
                     }
                 }
-                None if key.name == "kind" => {}
+                None if name_of(key) == "kind" => {}
                 // A table may have the columns of identities too, with empty cells.
-                None if node.content == Content::Null && IDENTITY_KEYS.contains(&key.name.as_str()) => {}
+                None if node.content == Content::Null && IDENTITY_KEYS.contains(&name_of(key)) => {}
                 None => {
                     let mut keys = vec!["kind"];
                     keys.extend(OwnedKind::ALL.map(OwnedKind::as_str));
@@ -202,13 +203,12 @@ impl Reader<'_> {
     }
 
     fn alias(&mut self, node: &Node) -> Option<Alias> {
-        let Content::Map(pairs) = &node.content else {
+        let Content::Mapping(pairs) = &node.content else {
             return Some(Alias { id: self.text(node)?, source: None, tenant: None });
         };
-        self.check_repeated_keys(pairs);
         let (mut id, mut source, mut tenant) = (None, None, None);
         for (key, node) in pairs {
-            match key.name.as_str() {
+            match name_of(key) {
                 "id" => id = self.text(node),
                 "source" => source = self.text(node),
                 "tenant" => tenant = self.text(node),
@@ -216,19 +216,18 @@ impl Reader<'_> {
             }
         }
         if id.is_none() {
-            self.report("missing_id", node.place, "a name without `id`", "the id that the platform uses");
+            self.report.error("missing-id", &node.place, "a name without `id`", "the id that the platform uses");
         }
         Some(Alias { id: id?, source, tenant })
     }
 
     fn credential(&mut self, node: &Node) -> Option<Credential> {
-        let Content::Map(pairs) = &node.content else {
+        let Content::Mapping(pairs) = &node.content else {
             return Some(Credential { id: Some(self.credential_id(node)?), credential_type: None, fingerprint: None });
         };
-        self.check_repeated_keys(pairs);
         let mut credential = Credential { id: None, credential_type: None, fingerprint: None };
         for (key, node) in pairs {
-            match key.name.as_str() {
+            match name_of(key) {
                 "id" => credential.id = self.credential_id(node),
                 "type" => credential.credential_type = self.credential_type(node),
                 "fingerprint" => credential.fingerprint = self.fingerprint(node),
@@ -237,10 +236,10 @@ impl Reader<'_> {
         }
         let names_something = pairs
             .iter()
-            .any(|(key, node)| matches!(key.name.as_str(), "id" | "fingerprint") && node.content != Content::Null);
+            .any(|(key, node)| matches!(name_of(key), "id" | "fingerprint") && node.content != Content::Null);
         if !names_something {
             let wanted = "the id or the fingerprint by which events name it";
-            self.report("missing_id", node.place, "a credential without `id` and `fingerprint`", wanted);
+            self.report.error("missing-id", &node.place, "a credential without `id` and `fingerprint`", wanted);
         }
         (credential.id.is_some() || credential.fingerprint.is_some()).then_some(credential)
     }
@@ -248,23 +247,19 @@ impl Reader<'_> {
     fn list<T>(&mut self, node: &Node, mut read: impl FnMut(&mut Self, &Node) -> Option<T>) -> Vec<T> {
         match &node.content {
             Content::Null => Vec::new(),
-            Content::List(items) if items.len() > NUM_ITEMS_MAX => {
+            Content::Sequence(items) if items.len() > NUM_ITEMS_MAX => {
                 let found = format!("{} elements", items.len());
-                self.report("too_long", node.place, found, format!("at most {NUM_ITEMS_MAX}"));
+                self.report.error("too-long", &node.place, found, format!("at most {NUM_ITEMS_MAX}"));
                 Vec::new()
             }
-            Content::List(items) => {
+            Content::Sequence(items) => {
                 items.iter().filter(|item| item.content != Content::Null).filter_map(|item| read(self, item)).collect()
             }
             _ => {
-                self.report_value("not_a_list", node, "a list");
+                self.report_value("not-a-list", node, "a list");
                 Vec::new()
             }
         }
-    }
-
-    fn id(&mut self, node: &Node) -> Option<String> {
-        self.text(node)
     }
 
     /// One line of text.
@@ -281,11 +276,11 @@ impl Reader<'_> {
         let text = self.scalar(node)?;
         if text.len() > VALUE_BYTES_MAX {
             let found = format!("a value of {} bytes", text.len());
-            self.report("too_long", node.place, found, format!("at most {VALUE_BYTES_MAX}"));
+            self.report.error("too-long", &node.place, found, format!("at most {VALUE_BYTES_MAX}"));
             return None;
         }
         if text.chars().any(|character| is_screen_control(character) && !is_allowed(character)) {
-            self.report_value("control_character", node, "text without control characters");
+            self.report_value("control-character", node, "text without control characters");
             return None;
         }
         if text.trim() != text || text.is_empty() {
@@ -299,7 +294,7 @@ impl Reader<'_> {
         let id = self.text(node)?;
         if SECRET_PREFIXES.iter().any(|prefix| id.starts_with(prefix)) {
             let wanted = "the credential's id or fingerprint; if this is the secret itself, revoke it";
-            self.report("secret", node.place, "what looks like a secret", wanted);
+            self.report.error("secret", &node.place, "what looks like a secret", wanted);
             return None;
         }
         Some(id)
@@ -314,7 +309,7 @@ impl Reader<'_> {
         if !is_valid {
             // It may be the secret that somebody took for its fingerprint, so it is not quoted.
             let wanted = "`<algorithm>:<lower-case hex>`, such as `sha256:` and 64 digits";
-            self.report("bad_fingerprint", node.place, "something else than a fingerprint", wanted);
+            self.report.error("bad-fingerprint", &node.place, "something else than a fingerprint", wanted);
             return None;
         }
         Some(text)
@@ -327,7 +322,7 @@ impl Reader<'_> {
         let actor_type = ActorType::parse(text).filter(is_statement);
         if actor_type.is_none() {
             let names = ActorType::ALL.iter().copied().filter(is_statement).map(ActorType::as_str).collect::<Vec<_>>();
-            self.report_value("bad_value", node, &one_of(text, &names));
+            self.report.unknown("bad-value", &node.place, text, &names);
         }
         actor_type
     }
@@ -337,7 +332,7 @@ impl Reader<'_> {
         let found = CredentialType::SET.find(text);
         if found.is_none() {
             let names = CredentialType::SET.terms.iter().map(|term| term.value).collect::<Vec<_>>();
-            self.report_value("bad_value", node, &one_of(text, &names));
+            self.report.unknown("bad-value", &node.place, text, &names);
         }
         found
     }
@@ -346,7 +341,7 @@ impl Reader<'_> {
         let text = self.scalar(node)?;
         let state = Lifecycle::parse(text);
         if state.is_none() {
-            self.report_value("bad_value", node, &one_of(text, &Lifecycle::NAMES));
+            self.report.unknown("bad-value", &node.place, text, &Lifecycle::NAMES);
         }
         state
     }
@@ -356,77 +351,62 @@ impl Reader<'_> {
             "true" => Some(true),
             "false" => Some(false),
             _ => {
-                self.report_value("bad_value", node, "`true` or `false`");
+                self.report_value("bad-value", node, "`true` or `false`");
                 None
             }
         }
     }
 
-    /// A date, which is its first moment in UTC, or a time with its offset.
     fn time(&mut self, node: &Node) -> Option<i64> {
-        let text = self.scalar(node)?;
-        let time = text.parse::<Timestamp>().or_else(|error| match text.parse::<Date>() {
-            // A civil date is what the whole text must be: a time without an offset would be somebody's guess.
-            Ok(date) if text.len() == "2026-03-01".len() => date.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()),
-            _ => Err(error),
-        });
-        if time.is_err() {
+        let time = parse_time(self.scalar(node)?);
+        if time.is_none() {
             self.report_value(
-                "bad_time",
+                "bad-time",
                 node,
                 "a date such as `2026-03-01`, or a time such as `2026-03-01T09:30:00Z`",
             );
         }
-        time.ok().map(Timestamp::as_microsecond)
+        time
     }
 
-    /// The text that stands here; nothing is no mistake, a list or map is.
+    /// The text that stands here; nothing is no mistake, a list or keys are.
     fn scalar<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
-        match &node.content {
-            Content::Text(text) => Some(text),
-            Content::Null => None,
-            _ => {
-                self.report("not_a_text", node.place, node.kind(), "a text");
-                None
-            }
+        if node.text().is_none() && node.content != Content::Null {
+            self.report.error("not-a-text", &node.place, kind_of(node), "a text");
         }
+        node.text()
     }
 
-    fn check_repeated_keys(&mut self, pairs: &[(Key, Node)]) {
-        let mut seen = HashSet::new();
-        for (key, _) in pairs {
-            if !seen.insert(&key.name) {
-                self.report("repeated_key", key.place, format!("{} twice", quote(&key.name)), "each key once");
-            }
-        }
-    }
-
-    fn report_unknown_key(&mut self, key: &Key, known: &[&str]) {
-        self.report("unknown_key", key.place, quote(&key.name), one_of(&key.name, known));
+    fn report_unknown_key(&mut self, key: &Node, known: &[&str]) {
+        self.report.unknown("unknown-key", &key.place, name_of(key), known);
     }
 
     fn report_value(&mut self, code: &'static str, node: &Node, wanted: &str) {
-        let found = match &node.content {
-            Content::Text(text) => quote(text),
-            _ => node.kind().to_string(),
-        };
-        self.report(code, node.place, found, wanted);
-    }
-
-    fn report(&mut self, code: &'static str, place: Place, found: impl Into<String>, wanted: impl Into<String>) {
-        self.problems.add(code, Origin::new(self.file, place), found, wanted);
+        self.report.error(code, &node.place, kind_of(node), wanted);
     }
 }
 
-/// What could be meant by `text`: the one name that it resembles, else all of them.
-fn one_of(text: &str, names: &[&str]) -> String {
-    /// Below this two words have too little in common for a guess (Jaro-Winkler).
-    const SIMILARITY_MIN: f64 = 0.85;
+/// Microseconds since 1970 of a date, which is its first moment in UTC, or of a time with its offset.
+pub fn parse_time(text: &str) -> Option<i64> {
+    let time = text.parse::<Timestamp>().ok().or_else(|| {
+        // A date must be the whole text: a time without an offset would be somebody's guess.
+        let date = text.parse::<Date>().ok().filter(|date| date.to_string() == text)?;
+        date.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()).ok()
+    });
+    time.map(Timestamp::as_microsecond)
+}
 
-    let similarity = |name: &&&str| strsim::jaro_winkler(text, name);
-    let closest = names.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
-    match closest {
-        Some(name) if similarity(&name) >= SIMILARITY_MIN => format!("`{name}`?"),
-        _ => format!("one of `{}`", names.join("`, `")),
+fn name_of(key: &Node) -> &str {
+    // Every reader of nodes refuses keys that are no text.
+    key.text().unwrap_or_default()
+}
+
+/// What stands here, for messages.
+fn kind_of(node: &Node) -> String {
+    match &node.content {
+        Content::Null => "nothing".to_string(),
+        Content::Scalar { text, .. } => quote(text),
+        Content::Sequence(_) => "a list".to_string(),
+        Content::Mapping(_) => "keys and values".to_string(),
     }
 }

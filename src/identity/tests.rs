@@ -5,21 +5,20 @@ use crate::activity::json::write_object;
 use crate::activity::taxonomy::{ActorType, Basis};
 use crate::activity::{Activity, Column, Hop, SetBy, Value};
 
-fn try_read(files: &[(&str, Format, &str)]) -> Result<Registry, Vec<Problem>> {
-    let (mut contents, mut problems) = (Contents::default(), Problems::default());
+fn try_read(files: &[(&str, Format, &str)]) -> Result<Registry, Diagnostics> {
+    let (mut contents, mut report) = (Contents::default(), Report::default());
     for (name, format, text) in files {
-        read_source(&Arc::from(*name), *format, text, &mut contents, &mut problems);
+        read_source(&Arc::from(*name), *format, text, &mut contents, &mut report);
     }
-    Registry::assemble(contents, problems)
+    Registry::assemble(contents, report)
 }
 
 fn yaml(text: &str) -> Registry {
     try_read(&[("r.yaml", Format::Yaml, text)]).expect("a registry without mistakes")
 }
 
-fn problems_of(text: &str) -> Vec<String> {
-    let problems = try_read(&[("r.yaml", Format::Yaml, text)]).expect_err("a registry with mistakes");
-    problems.iter().map(ToString::to_string).collect()
+fn mistakes(text: &str) -> String {
+    try_read(&[("r.yaml", Format::Yaml, text)]).expect_err("a registry with mistakes").to_string()
 }
 
 /// Microseconds of a day in UTC.
@@ -123,7 +122,7 @@ fn an_alias_holds_in_its_source_and_tenant_and_the_most_exact_wins() {
         |tenant| activity(&[(Column::ActorId, "root"), (Column::Source, "cloud"), (Column::Tenant, tenant)]);
     assert!(attributed(&registry, in_tenant("t-1")).contains(r#""identity_id":"here""#));
     assert!(attributed(&registry, in_tenant("t-2")).contains(r#""identity_id":"any""#));
-    assert_eq!(registry.ambiguities(), []);
+    assert_eq!(registry.ambiguities(), Diagnostics::default());
 }
 
 #[test]
@@ -133,12 +132,9 @@ fn two_claims_are_ambiguous_and_the_strictest_state_shows() {
     );
     let json = attributed(&registry, activity(&[(Column::ActorId, "n")]));
     assert_eq!(json, r#"{"owner_basis":"ambiguous","policy_state":"quarantined"}"#);
-    let ambiguities: Vec<_> = registry.ambiguities().iter().map(ToString::to_string).collect();
     assert_eq!(
-        ambiguities,
-        [
-            "r.yaml:2:3: ambiguous: found name `n` of `b`, which `a` at r.yaml:1:3 claims too; wanted one identity for it at a time"
-        ]
+        registry.ambiguities().to_string(),
+        "r.yaml:2:3: warning[ambiguous]: found name `n` of `b`, which `a` at r.yaml:1:3 claims too, wanted one identity for it at a time"
     );
 }
 
@@ -147,7 +143,7 @@ fn claims_that_follow_each_other_are_not_ambiguous() {
     let registry = yaml(
         "- { id: a, business_owner: x, known_as: [n], valid_until: 2026-03-01 }\n- { id: b, business_owner: y, known_as: [n], valid_from: 2026-03-01 }\n",
     );
-    assert_eq!(registry.ambiguities(), []);
+    assert_eq!(registry.ambiguities(), Diagnostics::default());
     assert!(attributed(&registry, activity(&[(Column::ActorId, "n")])).contains(r#""identity_id":"b""#));
 }
 
@@ -306,18 +302,15 @@ fn the_hash_follows_content_and_not_files() {
 
 #[test]
 fn overlapping_validity_names_both_lines() {
-    let problems = problems_of("- id: a\n  valid_until: 2026-03-02\n- id: b\n- id: a\n  valid_from: 2026-03-01\n");
     assert_eq!(
-        problems,
-        [
-            "r.yaml:4:3: overlap: found `a` valid at the same time as at r.yaml:1:3; wanted `valid_until` of the earlier at or before `valid_from` of the later, or another id"
-        ]
+        mistakes("- id: a\n  valid_until: 2026-03-02\n- id: b\n- id: a\n  valid_from: 2026-03-01\n"),
+        "r.yaml:4:3: error[overlap]: found `a` valid at the same time as at r.yaml:1:3, wanted `valid_until` of the earlier at or before `valid_from` of the later, or another id"
     );
 }
 
 #[test]
 fn every_mistake_is_reported_with_its_place() {
-    let problems = problems_of(concat!(
+    let mistakes = mistakes(concat!(
         "- id: a\n  expirse: 2026-03-01\n  expires: tomorrow\n",
         "- purpose: nobody's\n",
         "- id: b\n  actor_type: robot\n  privileged: maybe\n  state: gone\n  id: c\n",
@@ -326,13 +319,13 @@ fn every_mistake_is_reported_with_its_place() {
         "- kind: team\n- just text\n- { kind: organisation, purpose: x }\n",
         "- id: f\n  created: 2026-03-01T09:30:00\n",
     ));
-    insta::assert_snapshot!(problems.join("\n"));
+    insta::assert_snapshot!(mistakes);
 }
 
 #[test]
 fn what_may_be_a_secret_is_never_quoted() {
-    let problems = problems_of("- { id: a, credentials: [ghp_abc, { fingerprint: hunter2 }] }\n").join("\n");
-    assert!(!problems.contains("ghp_abc") && !problems.contains("hunter2"), "{problems}");
+    let mistakes = mistakes("- { id: a, credentials: [ghp_abc, { fingerprint: hunter2 }] }\n");
+    assert!(!mistakes.contains("ghp_abc") && !mistakes.contains("hunter2"), "{mistakes}");
 }
 
 #[test]
@@ -389,7 +382,41 @@ fn files_and_directories_are_read_and_what_cannot_be_is_named() {
 
     std::fs::write(path("c.yaml"), b"- id: c\n  purpose: \xff\n").expect("a file");
     let problems = Registry::load(&[path("c.yaml"), path("missing.yaml"), path("README.md")]).expect_err("mistakes");
-    let codes: Vec<_> = problems.iter().map(|problem| problem.code).collect();
-    assert_eq!(codes, ["bad_path", "encoding", "unreadable"]);
-    assert_eq!(problems[1].origin.place.map(|place| place.line), Some(2));
+    let codes: Vec<_> = problems.0.iter().map(|problem| (problem.code, problem.place.line)).collect();
+    assert_eq!(codes, [("bad-path", 1), ("encoding", 2), ("unreadable", 1)]);
+}
+
+/// The blocks of `language` in the documentation.
+fn documented(language: &str) -> Vec<&'static str> {
+    let page = include_str!("../../docs/registry.md");
+    let opening = format!("```{language}\n");
+    page.split(opening.as_str()).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_documented_examples_work() {
+    let blocks = documented("yaml");
+    assert_eq!(blocks.len(), 1);
+    let registry = yaml(blocks[0]);
+    assert!(registry.organisation().owns(OwnedKind::Accounts, "000000000001"));
+    let deployer = activity(&[(Column::ActorId, "deployer@shop-project.example.com")]);
+    assert!(attributed(&registry, deployer).contains(r#""actor_owner":"platform-team@example.com""#));
+    let ann = activity(&[(Column::ActorEmail, "ann@example.com")]);
+    assert!(attributed(&registry, ann).contains(r#""actor_owner":"team-b@example.com""#));
+
+    let tables = documented("csv");
+    assert_eq!(tables.len(), 1);
+    let registry = try_read(&[("r.csv", Format::Csv, tables[0])]).expect("a registry without mistakes");
+    let mut second = activity(&[(Column::ActorId, "svc-backup-2"), (Column::Source, "okta_system")]);
+    assert!(attributed(&registry, second.clone()).contains("storage@example.com"));
+    second.set(Column::Source, Value::Text("github_audit"));
+    assert!(!attributed(&registry, second).contains("storage@example.com"));
+}
+
+#[test]
+fn every_key_is_documented() {
+    let page = include_str!("../../docs/registry.md");
+    for key in reader::IDENTITY_KEYS {
+        assert!(page.contains(&format!("`{key}`")), "{key}");
+    }
 }

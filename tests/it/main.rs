@@ -1,5 +1,8 @@
 //! Integration tests: one binary, one module a subject.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod architecture;
 mod hostile_values;
 mod labelled_events;
 mod mapping_language;
