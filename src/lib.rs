@@ -10,5 +10,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod event;
 pub mod organisation;
+pub mod query;
 pub mod record;
 pub mod rejection;
+pub mod sink;

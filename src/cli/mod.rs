@@ -3,6 +3,10 @@
 //! Data goes to stdout and everything else to stderr. What a command exits with is part of its contract:
 //! scripts tell findings from mistakes by it.
 
+mod lake;
+pub mod output;
+mod query;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -16,7 +20,10 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Ask the lake in SQL
+    Query(query::QueryArguments),
+}
 
 /// Why a command did not end well. The exit code follows from it.
 #[derive(Debug)]
@@ -72,5 +79,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    match command {}
+    match command {
+        Command::Query(arguments) => query::run(&arguments),
+    }
 }
