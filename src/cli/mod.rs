@@ -4,9 +4,12 @@
 //! scripts tell findings from mistakes by it.
 
 mod explain;
+mod lake;
 mod mapping;
 mod mappings;
 mod normalize;
+pub mod output;
+mod query;
 mod records;
 mod registry;
 
@@ -33,6 +36,8 @@ enum Command {
     /// Check the identity registry, or look something up in it
     #[command(subcommand)]
     Registry(registry::RegistryCommand),
+    /// Ask the lake in SQL
+    Query(query::QueryArguments),
 }
 
 /// Why a command did not end well. The exit code follows from it.
@@ -93,6 +98,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Normalize(arguments) => normalize::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Mapping(arguments) => mapping::run(arguments),
+        Command::Query(arguments) => query::run(arguments),
         Command::Registry(command) => registry::run(command),
     }
 }

@@ -5,6 +5,8 @@
 mod architecture;
 mod hostile_values;
 mod labelled_events;
+mod lake;
+mod lake_s3;
 mod mapping_language;
 mod mapping_mistakes;
 mod rows;
