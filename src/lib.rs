@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod envelope;
 pub mod event;
+pub mod input;
 pub mod organisation;
 pub mod record;
 pub mod rejection;

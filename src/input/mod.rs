@@ -1,0 +1,3 @@
+//! Inputs: where the bytes of records are read.
+
+pub mod files;
