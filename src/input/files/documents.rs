@@ -221,7 +221,7 @@ impl<R: Read> Documents<R> {
             }
             self.line_end = self.buffer_offset + at as u64;
         }
-        (self.line_end - self.buffer_offset) as usize
+        usize::try_from(self.line_end - self.buffer_offset).unwrap_or(usize::MAX)
     }
 
     /// Reads more behind what the buffer holds; false if there is no more.
@@ -399,7 +399,8 @@ mod tests {
             let solid = |text: &str| text.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>();
             prop_assert_eq!(solid(&split(&text).concat()), solid(&text));
             for (offset, document) in split_with_offsets(&text) {
-                prop_assert!(text[offset as usize..].starts_with(&document));
+                let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+                prop_assert!(text[offset..].starts_with(&document));
             }
             let _ = split_with_limit(&text, limit);
         }
