@@ -4,6 +4,7 @@
 
 mod architecture;
 mod bad_input;
+mod documents;
 mod hostile_values;
 mod labelled_events;
 mod lake;
