@@ -107,8 +107,10 @@ fn run_case(library: &Arc<Library>, source: &str, path: &str, text: &str) -> Cas
     result
 }
 
-/// The record that a case describes, what its input's configuration would say, and what the registry would.
-fn parts_of(case: &Case) -> Result<(RawRecord, Vec<(Column, String)>, Organisation), String> {
+/// The record that a case describes, what the topic's configuration sets, and what the registry would say.
+type Parts = (RawRecord, Vec<(Column, String)>, Organisation);
+
+fn parts_of(case: &Case) -> Result<Parts, String> {
     let value = match (&case.input, &case.input_text) {
         (Some(input), None) => input.get().as_bytes().to_vec(),
         (None, Some(text)) => text.clone().into_bytes(),
