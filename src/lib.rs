@@ -8,7 +8,17 @@
 pub mod activity;
 pub mod checkpoint;
 pub mod cli;
+pub mod diagnostic;
+pub mod envelope;
 pub mod event;
+pub mod identity;
+pub mod input;
+pub mod mapping;
 pub mod organisation;
+pub mod pipeline;
+pub mod query;
 pub mod record;
 pub mod rejection;
+pub mod sink;
+pub mod telemetry;
+pub mod yaml;

@@ -119,22 +119,33 @@ pub fn is_screen_control(character: char) -> bool {
         | '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
 /// A time as RFC 3339 in UTC, with as many digits of the second as it has.
+///
+/// Beyond the years that RFC 3339 can write, the number itself.
 pub fn format_time(micros: i64) -> String {
-    match jiff::Timestamp::from_microsecond(micros) {
-        Ok(time) => time.to_string(),
-        // Beyond the year 9999 there is no RFC 3339 form; the number says what stood there.
-        Err(_) => format!("{micros}us"),
+    let date = i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok().and_then(date_of);
+    let Some(date) = date else { return format!("{micros}us") };
+    let micros = micros.rem_euclid(MICROS_PER_DAY);
+    let (seconds, decimals) = (micros / 1_000_000, micros % 1_000_000);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let mut text = format!("{date}T{hour:02}:{minute:02}:{second:02}");
+    if decimals != 0 {
+        text.push_str(format!(".{decimals:06}").trim_end_matches('0'));
     }
+    text.push('Z');
+    text
 }
 
 /// A date as `YYYY-MM-DD`.
 pub fn format_date(days: i32) -> String {
-    let epoch = jiff::civil::date(1970, 1, 1);
-    match epoch.checked_add(jiff::Span::new().days(days)) {
-        Ok(date) => date.to_string(),
-        Err(_) => format!("{days}d"),
-    }
+    date_of(days).map_or_else(|| format!("{days}d"), |date| date.to_string())
+}
+
+fn date_of(days: i32) -> Option<jiff::civil::Date> {
+    let span = jiff::Span::new().try_days(days).ok()?;
+    jiff::civil::date(1970, 1, 1).checked_add(span).ok()
 }
 
 #[cfg(test)]

@@ -3,6 +3,16 @@
 //! Data goes to stdout and everything else to stderr. What a command exits with is part of its contract:
 //! scripts tell findings from mistakes by it.
 
+mod explain;
+mod lake;
+mod mapping;
+mod mappings;
+mod normalize;
+pub mod output;
+mod query;
+mod records;
+mod registry;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -16,7 +26,19 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Turn files or stdin into activities
+    Normalize(normalize::Arguments),
+    /// Show which rule set each column of an event, and what else was considered
+    Explain(explain::Arguments),
+    /// Test, check and list mappings
+    Mapping(mapping::Arguments),
+    /// Check the identity registry, or look something up in it
+    #[command(subcommand)]
+    Registry(registry::RegistryCommand),
+    /// Ask the lake in SQL
+    Query(query::QueryArguments),
+}
 
 /// Why a command did not end well. The exit code follows from it.
 #[derive(Debug)]
@@ -29,25 +51,26 @@ pub enum Failure {
     BadConfiguration(anyhow::Error),
     /// A file, broker or store that did not do its part.
     Outside(anyhow::Error),
+    /// Standard output took no more. A reader that closed the pipe, as `head` does, has seen enough: no mistake.
+    Output(std::io::Error),
 }
 
 impl Failure {
-    fn exit_code(&self) -> u8 {
-        match self {
-            Failure::Findings(_) => 1,
-            Failure::BadMapping(_) => 2,
-            Failure::BadConfiguration(_) => 3,
-            Failure::Outside(_) => 4,
-        }
-    }
-
-    fn error(&self) -> &anyhow::Error {
-        match self {
-            Failure::Findings(error)
-            | Failure::BadMapping(error)
-            | Failure::BadConfiguration(error)
-            | Failure::Outside(error) => error,
-        }
+    /// Says what went wrong, and how the command ends.
+    fn report(&self) -> ExitCode {
+        let (code, error) = match self {
+            Failure::Findings(error) => (1, error),
+            Failure::BadMapping(error) => (2, error),
+            Failure::BadConfiguration(error) => (3, error),
+            Failure::Outside(error) => (4, error),
+            Failure::Output(error) if output::is_closed_pipe(error) => return ExitCode::SUCCESS,
+            Failure::Output(error) => {
+                eprintln!("error: failed to write to standard output: {error}");
+                return ExitCode::from(4);
+            }
+        };
+        eprintln!("error: {error:#}");
+        ExitCode::from(code)
     }
 }
 
@@ -64,13 +87,16 @@ pub fn main() -> ExitCode {
     };
     match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {:#}", failure.error());
-            ExitCode::from(failure.exit_code())
-        }
+        Err(failure) => failure.report(),
     }
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    match command {}
+    match &command {
+        Command::Normalize(arguments) => normalize::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Mapping(arguments) => mapping::run(arguments),
+        Command::Query(arguments) => query::run(arguments),
+        Command::Registry(command) => registry::run(command),
+    }
 }

@@ -1,0 +1,37 @@
+# The ways in. Every target first checks its tools and says how to install a missing one.
+# All builds use the dev profile, so that the demo, the tests and the checks share one build.
+
+DIR ?= ./actorline-demo
+
+.PHONY: demo test test-all check bench tools-build tools-test tools-check
+
+# The whole product once, on this machine, with nothing else running. `make demo DIR=…` puts its lake elsewhere.
+demo: tools-build
+	@# The demo wants a new folder. Only its own default, which holds nothing else, is cleared for it.
+	@if [ "$(DIR)" = ./actorline-demo ]; then rm -rf ./actorline-demo; fi
+	cargo run --quiet -- demo --dir "$(DIR)"
+
+# Every test, also those against a real Apache Kafka.
+test: tools-test
+	cargo test
+
+# Everything in `test`, and what needs tools beyond it. At present nothing does.
+test-all: test
+
+# What a change must pass beside the tests.
+check: tools-check
+	cargo fmt --check
+	cargo clippy --all-targets -- --deny warnings
+	cargo deny check licenses bans sources
+
+bench: tools-build
+	cargo bench
+
+tools-build:
+	@.ci/require build
+
+tools-test:
+	@.ci/require test
+
+tools-check:
+	@.ci/require check

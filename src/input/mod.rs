@@ -1,0 +1,4 @@
+//! Inputs: where the bytes of records are read, and the mapping folder.
+
+pub mod files;
+pub mod mapping_files;

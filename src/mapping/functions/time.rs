@@ -1,0 +1,152 @@
+//! `time`: the forms in which vendors write when something happened.
+
+use bumpalo::Bump;
+use jiff::civil::{Date, Time as ClockTime};
+use jiff::fmt::temporal::{DateTimeParser, PiecesOffset};
+
+use super::{Argument, Definition, Function, Gives};
+use crate::mapping::compile::Compiler;
+use crate::mapping::evaluate::Operand;
+use crate::yaml::Node;
+
+const FORMATS: &[&str] = &["rfc3339", "utc", "epoch_s", "epoch_ms", "epoch_us"];
+
+pub const TIME: Definition = Definition {
+    name: "time",
+    about: "a time in one of the named formats, tried in order",
+    argument: Argument::Words(FORMATS),
+    gives: Gives::Time,
+    example: ("[rfc3339, epoch_s]", r#""2024-01-31T12:00:00.5+02:00""#, r#""2024-01-31T10:00:00.5Z""#),
+    compile,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// With a zone.
+    Rfc3339,
+    /// Without one, meant as UTC.
+    Utc,
+    /// A count since 1970 in a unit of so many microseconds.
+    Epoch(i64),
+}
+
+#[derive(Debug)]
+struct Time(Vec<Format>);
+
+impl Function for Time {
+    fn apply<'a>(&'a self, input: Operand<'a>, arena: &'a Bump) -> Result<Operand<'a>, String> {
+        if let Operand::Time(_) = input {
+            return Ok(input);
+        }
+        let text = input.text(arena).ok_or("an object or list where a time was wanted")?.trim();
+        let time = self.0.iter().find_map(|format| parse(*format, text));
+        time.map(Operand::Time).ok_or_else(|| "not a time in the formats that the mapping names".to_string())
+    }
+}
+
+fn compile(node: &Node, compiler: &mut Compiler<'_>) -> Option<Box<dyn Function>> {
+    let mut formats = Vec::new();
+    for name in node.sequence().unwrap_or(std::slice::from_ref(node)) {
+        formats.push(match name.text() {
+            Some("rfc3339") => Format::Rfc3339,
+            Some("utc") => Format::Utc,
+            Some("epoch_s") => Format::Epoch(1_000_000),
+            Some("epoch_ms") => Format::Epoch(1_000),
+            Some("epoch_us") => Format::Epoch(1),
+            _ => {
+                compiler.wrong_argument(name, &format!("one of {}", FORMATS.join(", ")));
+                return None;
+            }
+        });
+    }
+    Some(Box::new(Time(formats)))
+}
+
+/// Microseconds since 1970.
+fn parse(format: Format, text: &str) -> Option<i64> {
+    match format {
+        Format::Rfc3339 | Format::Utc => parse_calendar(text, format == Format::Rfc3339),
+        Format::Epoch(unit) => parse_epoch(text, unit),
+    }
+}
+
+fn parse_calendar(text: &str, has_zone: bool) -> Option<i64> {
+    static PARSER: DateTimeParser = DateTimeParser::new();
+    // Vendors write up to nine digits of a second, some write ten or more zeros.
+    let pieces = PARSER.parse_pieces(text).ok()?;
+    let offset_seconds = match (has_zone, pieces.offset()) {
+        (true, Some(PiecesOffset::Zulu)) | (false, None) => 0,
+        (true, Some(PiecesOffset::Numeric(offset))) => i64::from(offset.offset().seconds()),
+        (true, None) | (false, Some(_)) => return None,
+        // Kinds of offsets that may be added one day.
+        (true, Some(_)) => return None,
+    };
+    let micros = micros_of(pieces.date(), pieces.time()?)?;
+    micros.checked_sub(offset_seconds * 1_000_000)
+}
+
+/// Not through `jiff::Timestamp`, which ends a few hours before the year 9999 does.
+fn micros_of(date: Date, time: ClockTime) -> Option<i64> {
+    let days = (date - Date::constant(1970, 1, 1)).get_days();
+    let seconds = i64::from(days) * 86_400
+        + i64::from(time.hour()) * 3_600
+        + i64::from(time.minute()) * 60
+        + i64::from(time.second());
+    seconds.checked_mul(1_000_000)?.checked_add(i64::from(time.subsec_nanosecond()) / 1_000)
+}
+
+/// A whole number, or one with decimals, without going through a float.
+fn parse_epoch(text: &str, unit: i64) -> Option<i64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let negative = whole.starts_with('-');
+    let mut micros = whole.parse::<i64>().ok()?.checked_mul(unit)?;
+    let mut worth = unit;
+    for digit in decimals.bytes() {
+        worth /= 10;
+        let part = i64::from(char::from(digit).to_digit(10)?) * worth;
+        micros = if negative { micros.checked_sub(part)? } else { micros.checked_add(part)? };
+    }
+    Some(micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activity::json::format_time;
+
+    fn shown(format: Format, text: &str) -> Option<String> {
+        parse(format, text).map(format_time)
+    }
+
+    #[test]
+    fn calendar_times() {
+        for (format, text, wanted) in [
+            (Format::Rfc3339, "2024-01-31T10:00:00Z", Some("2024-01-31T10:00:00Z")),
+            (Format::Rfc3339, "2024-01-31T10:00:00.123456789Z", Some("2024-01-31T10:00:00.123456Z")),
+            (Format::Rfc3339, "2024-01-31T10:00:00+0000", Some("2024-01-31T10:00:00Z")),
+            (Format::Rfc3339, "2024-01-31 10:00:00-05:00", Some("2024-01-31T15:00:00Z")),
+            (Format::Rfc3339, "2016-12-31T23:59:60Z", Some("2016-12-31T23:59:59Z")),
+            (Format::Rfc3339, "9999-12-31T23:59:59Z", Some("9999-12-31T23:59:59Z")),
+            (Format::Rfc3339, "2024-01-31T10:00:00", None),
+            (Format::Utc, "2024-01-31 10:00:00.5", Some("2024-01-31T10:00:00.5Z")),
+            (Format::Utc, "2024-01-31T10:00:00Z", None),
+            (Format::Utc, "2024-02-30 10:00:00", None),
+        ] {
+            assert_eq!(shown(format, text).as_deref(), wanted, "{format:?} {text}");
+        }
+    }
+
+    #[test]
+    fn counts_since_1970() {
+        for (format, text, wanted) in [
+            (Format::Epoch(1_000), "1700000000123", Some("2023-11-14T22:13:20.123Z")),
+            (Format::Epoch(1_000_000), "1700000000.25", Some("2023-11-14T22:13:20.25Z")),
+            (Format::Epoch(1_000_000), "0", Some("1970-01-01T00:00:00Z")),
+            (Format::Epoch(1_000_000), "99999999999999999999", None),
+            (Format::Epoch(1_000_000), "9223372036854775807", None),
+            (Format::Epoch(1_000_000), "1.7e9", None),
+        ] {
+            assert_eq!(shown(format, text).as_deref(), wanted, "{text}");
+        }
+    }
+}
