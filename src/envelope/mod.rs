@@ -6,7 +6,8 @@
 //! it becomes its context.
 //!
 //! A record is cut whole or not at all: one broken document rejects the record. Same bytes, same events. Nothing here
-//! does I/O, reads a clock, recurses on input or looks at what an event means.
+//! does I/O, reads a clock or looks at what an event means, and no nesting of the input makes it recurse but that of
+//! envelopes, which are few.
 
 mod cloudtrail_digest;
 mod cloudwatch_logs;

@@ -80,6 +80,11 @@ impl<R: Read> Documents<R> {
         }
     }
 
+    /// Reads until `num_bytes` are there to take documents from, or there is no more.
+    pub(super) fn read_ahead(&mut self, num_bytes: usize) {
+        while self.buffer.len() - self.start < num_bytes && self.fill() {}
+    }
+
     /// Whether reading failed, which [`Self::next`] will tell once everything before that is handed on.
     pub(super) fn has_failed(&self) -> bool {
         self.failure.is_some()

@@ -22,6 +22,10 @@ use documents::{Document, Documents};
 use listing::Listed;
 use unpacked::{Content, Packed};
 
+/// How much of a compressed file is unpacked before its first document is handed on, so that damage in a small file
+/// is known before any of its documents is out. Above the size of most files that hold one batch of events.
+const READ_AHEAD_BYTES: usize = 1024 * 1024;
+
 /// Why a file could not be read, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -127,6 +131,9 @@ impl OpenFile {
     fn next(&mut self) -> Result<Option<RawRecord>, FileError> {
         if self.is_over {
             return Ok(None);
+        }
+        if self.packed.is_some() {
+            self.documents.read_ahead(READ_AHEAD_BYTES);
         }
         let document = self.documents.next();
         if let Some(packed) = self.packed.take() {

@@ -107,16 +107,21 @@ struct Watched<R> {
     decoder: R,
     packed: Packed,
     num_unpacked: u64,
+    /// What went wrong behind the bytes that were handed on last.
+    failure: Option<io::Error>,
 }
 
 impl<R: Read> Watched<R> {
     fn new(decoder: R, packed: Packed) -> Watched<R> {
-        Watched { decoder, packed, num_unpacked: 0 }
+        Watched { decoder, packed, num_unpacked: 0, failure: None }
     }
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         // Whole buffers: how much a pipe gives at a time must not decide how a damaged file is split.
         let mut num_read = 0;
         while num_read < buffer.len() {
@@ -124,8 +129,10 @@ impl<R: Read> Read for Watched<R> {
                 Ok(0) => break,
                 Ok(more) => num_read += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The decoder repeats its error at the next read.
-                Err(_) if num_read > 0 => break,
+                Err(error) if num_read > 0 => {
+                    self.failure = Some(error);
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }
