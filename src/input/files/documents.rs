@@ -361,6 +361,11 @@ mod tests {
     }
 
     #[test]
+    fn elements_of_an_array_that_breaks_are_documents_up_to_the_break() {
+        assert_eq!(split("[\n{\"a\":1},\n{\"a\":2}\n{\"a\":3}"), ["[", "{\"a\":1}", "{\"a\":2}", "{\"a\":3}"]);
+    }
+
+    #[test]
     fn a_document_without_end_does_not_swallow_the_rest() {
         let lines = "{\"b\":1},\n".repeat(50);
         let found = split_with_limit(&format!("{{\"a\":[\n{lines}{{\"c\":1}}"), 100);

@@ -70,7 +70,7 @@ impl Files {
     pub fn new(arguments: &[PathBuf]) -> Files {
         let standard_input = [PathBuf::from("-")];
         let listed = listing::list(if arguments.is_empty() { &standard_input } else { arguments });
-        let num_bytes_total = listed.iter().flatten().map(|file| file.num_bytes).sum();
+        let num_bytes_total = listed.iter().flatten().try_fold(0_u64, |total, file| total.checked_add(file.num_bytes?));
         let progress = Arc::new(Progress { num_bytes_read: AtomicU64::new(0), num_bytes_total });
         Files { listed: listed.into_iter(), open: None, progress }
     }

@@ -120,13 +120,15 @@ fn a_bomb_and_what_is_compressed_twice_are_handed_on_as_they_are() {
 #[test]
 fn a_file_damaged_later_gives_what_came_before_and_an_error() {
     let mut text = String::new();
-    for n in 0..300_000_u64 {
-        text.push_str(&format!("{{\"n\":{}}}\n", n * 7919 % 300_000));
+    for n in 0..30_000_u64 {
+        // Digits that do not compress well, so that the damage lies behind what is read ahead.
+        let digits: String = (1..10).map(|m| (n * 1_000_003 * m * m % 9_999_991).to_string()).collect();
+        text.push_str(&format!("{{\"n\":\"{digits}\"}}\n"));
     }
     let packed = gzip(text.as_bytes());
     let folder = folder(&[("a", &packed[..packed.len() / 2]), ("b", b"{}")]);
     let found = read(folder.path());
-    assert!(found.len() > 100_000, "{}", found.len());
+    assert!(found.len() > 10_000, "{}", found.len());
     let expected = format!("failed to read `{}` after byte ", folder.path().join("a").display());
     assert!(found[found.len() - 2].starts_with(&expected), "{}", found[found.len() - 2]);
     assert_eq!(found[found.len() - 1], "b/0/0 {}");

@@ -153,3 +153,36 @@ impl<R: Read> Read for Watched<R> {
         Ok(num_read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn open_gzip(text: &[u8]) -> (Vec<u8>, Content, Packed) {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text).expect("a vector takes everything");
+        let bytes = encoder.finish().expect("a vector takes everything");
+        let (content, packed) = open(Cursor::new(bytes.clone())).expect("memory does not fail");
+        (bytes, content, packed.expect("is compressed"))
+    }
+
+    #[test]
+    fn compressed_bytes_are_kept_until_they_are_forgotten() {
+        let (bytes, mut content, packed) = open_gzip(b"{}");
+        content.read_to_end(&mut Vec::new()).expect("is whole");
+        assert_eq!(packed.take(), Some(bytes));
+        packed.forget();
+        assert_eq!(packed.take(), None);
+    }
+
+    #[test]
+    fn growth_is_watched_until_the_bytes_are_forgotten() {
+        let repetitive = vec![b'a'; 4 << 20];
+        let (_, mut content, _) = open_gzip(&repetitive);
+        assert!(content.read_to_end(&mut Vec::new()).is_err());
+        let (_, mut content, packed) = open_gzip(&repetitive);
+        packed.forget();
+        assert_eq!(content.read_to_end(&mut Vec::new()).expect("is whole"), repetitive.len());
+    }
+}
