@@ -80,6 +80,11 @@ impl<R: Read> Documents<R> {
         }
     }
 
+    /// Reads until `num_bytes` are there to take documents from, or there is no more.
+    pub(super) fn read_ahead(&mut self, num_bytes: usize) {
+        while self.buffer.len() - self.start < num_bytes && self.fill() {}
+    }
+
     /// Whether reading failed, which [`Self::next`] will tell once everything before that is handed on.
     pub(super) fn has_failed(&self) -> bool {
         self.failure.is_some()
@@ -353,6 +358,11 @@ mod tests {
     #[test]
     fn elements_of_an_array_without_end_are_documents() {
         assert_eq!(split("[\n{\"a\":1},\r\n{\"a\":2},\n{\"a\""), ["[", "{\"a\":1}", "{\"a\":2}", "{\"a\""]);
+    }
+
+    #[test]
+    fn elements_of_an_array_that_breaks_are_documents_up_to_the_break() {
+        assert_eq!(split("[\n{\"a\":1},\n{\"a\":2}\n{\"a\":3}"), ["[", "{\"a\":1}", "{\"a\":2}", "{\"a\":3}"]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn list_directory(directory: &Path, found: &mut Vec<Result<Listed, FileError>>) 
     // What is still to visit, the next one last.
     let mut pending = entries(directory, found);
     while let Some(path) = pending.pop() {
-        if found.len() >= NUM_FILES_MAX {
+        if found.len() + pending.len() >= NUM_FILES_MAX {
             found.push(Err(FileError::TooMany { path: directory.to_path_buf() }));
             return;
         }
@@ -75,7 +75,8 @@ fn list_directory(directory: &Path, found: &mut Vec<Result<Listed, FileError>>) 
 
 /// The paths in `directory`, the last first.
 fn entries(directory: &Path, found: &mut Vec<Result<Listed, FileError>>) -> Vec<PathBuf> {
-    let listed = fs::read_dir(directory).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let listed = fs::read_dir(directory)
+        .and_then(|entries| entries.take(NUM_FILES_MAX + 1).map(|entry| Ok(entry?.path())).collect());
     let mut paths: Vec<PathBuf> = listed.unwrap_or_else(|source| {
         found.push(Err(FileError::List { path: directory.to_path_buf(), source }));
         Vec::new()

@@ -22,6 +22,10 @@ use documents::{Document, Documents};
 use listing::Listed;
 use unpacked::{Content, Packed};
 
+/// How much of a compressed file is unpacked before its first document is handed on, so that damage in a small file
+/// is known before any of its documents is out. Above the size of most files that hold one batch of events.
+const READ_AHEAD_BYTES: usize = 1024 * 1024;
+
 /// Why a file could not be read, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -66,7 +70,7 @@ impl Files {
     pub fn new(arguments: &[PathBuf]) -> Files {
         let standard_input = [PathBuf::from("-")];
         let listed = listing::list(if arguments.is_empty() { &standard_input } else { arguments });
-        let num_bytes_total = listed.iter().flatten().map(|file| file.num_bytes).sum();
+        let num_bytes_total = listed.iter().flatten().try_fold(0_u64, |total, file| total.checked_add(file.num_bytes?));
         let progress = Arc::new(Progress { num_bytes_read: AtomicU64::new(0), num_bytes_total });
         Files { listed: listed.into_iter(), open: None, progress }
     }
@@ -127,6 +131,9 @@ impl OpenFile {
     fn next(&mut self) -> Result<Option<RawRecord>, FileError> {
         if self.is_over {
             return Ok(None);
+        }
+        if self.packed.is_some() {
+            self.documents.read_ahead(READ_AHEAD_BYTES);
         }
         let document = self.documents.next();
         if let Some(packed) = self.packed.take() {

@@ -107,16 +107,21 @@ struct Watched<R> {
     decoder: R,
     packed: Packed,
     num_unpacked: u64,
+    /// What went wrong behind the bytes that were handed on last.
+    failure: Option<io::Error>,
 }
 
 impl<R: Read> Watched<R> {
     fn new(decoder: R, packed: Packed) -> Watched<R> {
-        Watched { decoder, packed, num_unpacked: 0 }
+        Watched { decoder, packed, num_unpacked: 0, failure: None }
     }
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         // Whole buffers: how much a pipe gives at a time must not decide how a damaged file is split.
         let mut num_read = 0;
         while num_read < buffer.len() {
@@ -124,8 +129,10 @@ impl<R: Read> Read for Watched<R> {
                 Ok(0) => break,
                 Ok(more) => num_read += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The decoder repeats its error at the next read.
-                Err(_) if num_read > 0 => break,
+                Err(error) if num_read > 0 => {
+                    self.failure = Some(error);
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -144,5 +151,38 @@ impl<R: Read> Read for Watched<R> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "unpacks to far more than it is"));
         }
         Ok(num_read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn open_gzip(text: &[u8]) -> (Vec<u8>, Content, Packed) {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text).expect("a vector takes everything");
+        let bytes = encoder.finish().expect("a vector takes everything");
+        let (content, packed) = open(Cursor::new(bytes.clone())).expect("memory does not fail");
+        (bytes, content, packed.expect("is compressed"))
+    }
+
+    #[test]
+    fn compressed_bytes_are_kept_until_they_are_forgotten() {
+        let (bytes, mut content, packed) = open_gzip(b"{}");
+        content.read_to_end(&mut Vec::new()).expect("is whole");
+        assert_eq!(packed.take(), Some(bytes));
+        packed.forget();
+        assert_eq!(packed.take(), None);
+    }
+
+    #[test]
+    fn growth_is_watched_until_the_bytes_are_forgotten() {
+        let repetitive = vec![b'a'; 4 << 20];
+        let (_, mut content, _) = open_gzip(&repetitive);
+        assert!(content.read_to_end(&mut Vec::new()).is_err());
+        let (_, mut content, packed) = open_gzip(&repetitive);
+        packed.forget();
+        assert_eq!(content.read_to_end(&mut Vec::new()).expect("is whole"), repetitive.len());
     }
 }
