@@ -21,8 +21,8 @@ pub struct MappingArguments {
 
 #[derive(Debug, Default, Args)]
 pub struct RegistryArguments {
-    /// Files and folders of the identity registry
-    #[arg(long, value_name = "PATH", num_args = 1..)]
+    /// A file or folder of the identity registry; may be repeated
+    #[arg(long, value_name = "PATH")]
     pub registry: Vec<PathBuf>,
 }
 

@@ -34,8 +34,8 @@ pub struct CheckArguments {
 pub struct ShowArguments {
     /// The entry's id
     id: String,
-    /// Files and directories of YAML, JSON and CSV
-    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    /// A file or folder of YAML, JSON and CSV; may be repeated
+    #[arg(long, required = true, value_name = "PATH")]
     registry: Vec<PathBuf>,
     /// A date or a time, such as 2026-03-01 or 2026-03-01T09:30:00Z [default: now]
     #[arg(long, value_name = "TIME")]

@@ -1,13 +1,13 @@
 //! Attribution: what an activity gains from the registry.
 //!
-//! The most particular key decides: the credential's fingerprint, its id, the actor's id, the actor's e-mail address. The
-//! registry may make the kind of actor more exact but not contradict the platform; where it tries, the platform's word
-//! stands and `actor_type_conflict` says so.
+//! The most particular key decides: the credential's fingerprint, its id, the actor's id, the actor's e-mail address, for
+//! software the role that it took on. The registry may make the kind of actor more exact but not contradict the platform;
+//! where it tries, the platform's word stands and `actor_type_conflict` says so.
 
 use super::Registry;
 use super::claims::{Answer, Circumstances};
 use super::entry::Entry;
-use crate::activity::taxonomy::{ActorType, Basis, OwnerBasis, PolicyState};
+use crate::activity::taxonomy::{ActorClass, ActorType, Basis, OwnerBasis, PolicyState, Relation, Verb};
 use crate::activity::{Activity, Column, Value};
 
 impl Registry {
@@ -59,9 +59,13 @@ impl Registry {
             (&self.claims.credential_ids, Column::CredentialId),
             (&self.claims.names, Column::ActorId),
             (&self.claims.names, Column::ActorEmail),
+            (&self.claims.names, Column::ActingAs),
         ];
         let mut ended = Answer::Absent;
         for (index, column) in keys {
+            if column == Column::ActingAs && !is_known_by_role(activity) {
+                continue;
+            }
             let Some(key) = activity.text(column) else { continue };
             match index.look_up(&self.entries, key, circumstances) {
                 Answer::Absent => {}
@@ -98,6 +102,18 @@ impl Registry {
             }
         })
     }
+}
+
+/// Whether the identity that the actor took on says who it is: software names its sessions anew each time, and its role is
+/// what people register. A person in a role stays that person, and an impersonated identity is somebody else.
+fn is_known_by_role(activity: &Activity<'_>) -> bool {
+    let actor_type = activity.actor_type();
+    let is_software = actor_type.class() == ActorClass::Nonhuman || actor_type == ActorType::Unknown;
+    let is_impersonating = match activity.get(Column::DelegationChain) {
+        Value::Hops(hops) => hops.iter().any(|hop| hop.relation == Some(Relation::Impersonated.as_str())),
+        _ => activity.text(Column::ActionVerb) == Some(Verb::Impersonate.as_str()),
+    };
+    is_software && !is_impersonating
 }
 
 /// Copies what the entry says of the identity. Its owner and state are the caller's to settle.

@@ -65,6 +65,19 @@ fn an_identity_is_found_by_each_of_its_keys() {
 }
 
 #[test]
+fn software_is_known_by_its_role_and_a_person_is_not() {
+    let registry = yaml("- id: deploy-role\n  technical_owner: ops@example.com\n  known_as: [role/deploy]\n");
+    let mut in_role = activity(&[(Column::ActorId, "session-17"), (Column::ActingAs, "role/deploy")]);
+    assert!(attributed(&registry, in_role.clone()).contains(r#""identity_id":"deploy-role""#));
+    in_role.set_actor_type(ActorType::Human, Basis::Declared, None);
+    assert!(!attributed(&registry, in_role).contains("deploy-role"));
+    let hops = [Hop { id: Some("sa-2"), relation: Some("impersonated"), ..Hop::default() }, Hop::default()];
+    let mut impersonating = activity(&[(Column::ActorId, "sa-2"), (Column::ActingAs, "role/deploy")]);
+    impersonating.set(Column::DelegationChain, Value::Hops(&hops));
+    assert!(!attributed(&registry, impersonating).contains("deploy-role"));
+}
+
+#[test]
 fn a_credential_speaks_before_the_account_that_it_belongs_to() {
     let registry = yaml(
         "- { id: ann, business_owner: ann@example.com }\n- { id: ci, technical_owner: ci@example.com, credentials: [key-1] }\n",

@@ -197,6 +197,13 @@ impl Compiler<'_> {
                     "the registry and replay set it; a mapping's are declared, reserved, naming, behaviour, none",
                 );
             }
+            if let (Some(is), Some(basis), Some(node)) = (is, basis, item.get("basis"))
+                && (is == ActorType::Unknown) != (basis == Basis::None)
+            {
+                self.diagnostics
+                    .error("not-in-taxonomy", &node.place, "found a basis that does not fit the actor type")
+                    .help("`unknown` has the basis `none`, and nothing else has");
+            }
             if let (Some(when), Some(is), Some(basis)) = (when, is, basis) {
                 cases.push(Case { name, place: item.place.clone(), is, basis, when, contrary, set });
             }
