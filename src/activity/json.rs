@@ -89,23 +89,38 @@ fn write_fields<'a>(out: &mut Vec<u8>, fields: impl IntoIterator<Item = (&'a str
 /// Appends `text` as a JSON string.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut written = 0;
-    for (index, character) in text.char_indices().filter(|(_, c)| needs_escape(*c)) {
-        out.extend_from_slice(&bytes[written..index]);
-        match character {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            // Everything that is escaped here lies in the basic plane, so one `\u` is enough.
-            other => out.extend_from_slice(format!("\\u{:04x}", other as u32).as_bytes()),
+    let mut rest = text;
+    // Most text is plain ASCII without quotes: the first look finds nothing and all of it is copied at once.
+    while let Some(index) = rest.bytes().position(|byte| !is_plain(byte)) {
+        let Some(character) = rest[index..].chars().next() else { break };
+        let end = index + character.len_utf8();
+        if needs_escape(character) {
+            out.extend_from_slice(&rest.as_bytes()[..index]);
+            write_escaped(out, character);
+        } else {
+            out.extend_from_slice(&rest.as_bytes()[..end]);
         }
-        written = index + character.len_utf8();
+        rest = &rest[end..];
     }
-    out.extend_from_slice(&bytes[written..]);
+    out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
+}
+
+fn write_escaped(out: &mut Vec<u8>, character: char) {
+    match character {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        // Everything that is escaped here lies in the basic plane, so one `\u` is enough.
+        other => out.extend_from_slice(format!("\\u{:04x}", other as u32).as_bytes()),
+    }
+}
+
+/// A byte that stands for itself in a JSON string and on a screen.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
 fn needs_escape(character: char) -> bool {
