@@ -26,7 +26,7 @@ const NUM_FAILURES_MAX: u32 = 8;
 const NUM_LOST_RACES_MAX: u32 = 100;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What became of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Lake {
                 Attempt::Failed(_) if num_failures < NUM_FAILURES_MAX => num_failures += 1,
                 Attempt::Failed(error) => return Err(error),
             }
-            tokio::time::sleep(pause(num_failures, num_lost_races)).await;
+            tokio::time::sleep(pause(num_failures, num_lost_races).min(self.inner.pause_max)).await;
         }
     }
 
@@ -217,3 +217,6 @@ fn pause(num_failures: u32, num_lost_races: u32) -> Duration {
     let chance = Uuid::new_v4().as_bytes()[0];
     pause / 2 + pause / 2 * u32::from(chance) / u32::from(u8::MAX)
 }
+
+#[cfg(test)]
+mod tests;
