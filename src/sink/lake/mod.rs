@@ -95,12 +95,12 @@ impl Lake {
     }
 
     /// The newest state of the table, for reading.
-    pub async fn snapshot(&self) -> Result<Snapshot, LakeError> {
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, LakeError> {
         let snapshot = table::find(self.log()).await?;
         snapshot.ok_or_else(|| LakeError::Absent(self.log().root_url().to_string()))
     }
 
-    pub fn log(&self) -> &LogStoreRef {
+    pub(crate) fn log(&self) -> &LogStoreRef {
         &self.inner.log
     }
 
