@@ -17,7 +17,7 @@ use super::files::DataFile;
 use super::log::{self, COMMIT_KEY, LogTail, Written};
 use crate::checkpoint::{Advance, NextOffset, TopicPartition};
 
-/// Failures of the store that one commit outlasts. With the pauses between them it is about half a minute, on top of
+/// Failures of the store that one commit outlasts. The pauses between them are five to ten seconds together, on top of
 /// the store's own retries; then the pipeline decides.
 const NUM_FAILURES_MAX: u32 = 8;
 
@@ -31,7 +31,7 @@ pub(super) const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// What became of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Commit {
-    /// The table holds the batch's rows and its positions.
+    /// The table holds the batch's rows and its positions, as of this version at the latest.
     Committed { version: Version },
     /// A partition stands elsewhere than where the batch began: another instance has it, or had it. Nothing was
     /// written; the batch is void and reading starts again from the table's positions.
