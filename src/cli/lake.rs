@@ -11,7 +11,7 @@ pub struct LakeArguments {
     /// The lake: a path, file:///…, s3://bucket/prefix, gs://… or az://…
     #[arg(long = "lake", value_name = "URL")]
     url: String,
-    /// An option of the lake's store under object_store's name, such as aws_endpoint=…; may be repeated
+    /// An option of the lake's store under object_store's name, such as aws_endpoint=…; may be repeated. Secrets belong in the environment, where the store looks as well
     #[arg(long = "option", value_name = "KEY=VALUE", value_parser = parse_option)]
     options: Vec<(String, String)>,
 }

@@ -11,5 +11,6 @@ mod lake;
 mod lake_s3;
 mod mapping_language;
 mod mapping_mistakes;
+mod query;
 mod rows;
 mod shipped_mappings;

@@ -17,7 +17,7 @@ use super::files::DataFile;
 use super::log::{self, COMMIT_KEY, LogTail, Written};
 use crate::checkpoint::{Advance, NextOffset, TopicPartition};
 
-/// Failures of the store that one commit outlasts. With the pauses between them it is about half a minute, on top of
+/// Failures of the store that one commit outlasts. The pauses between them are five to ten seconds together, on top of
 /// the store's own retries; then the pipeline decides.
 const NUM_FAILURES_MAX: u32 = 8;
 
@@ -26,12 +26,12 @@ const NUM_FAILURES_MAX: u32 = 8;
 const NUM_LOST_RACES_MAX: u32 = 100;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What became of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Commit {
-    /// The table holds the batch's rows and its positions.
+    /// The table holds the batch's rows and its positions, as of this version at the latest.
     Committed { version: Version },
     /// A partition stands elsewhere than where the batch began: another instance has it, or had it. Nothing was
     /// written; the batch is void and reading starts again from the table's positions.
@@ -70,7 +70,7 @@ impl Lake {
                 Attempt::Failed(_) if num_failures < NUM_FAILURES_MAX => num_failures += 1,
                 Attempt::Failed(error) => return Err(error),
             }
-            tokio::time::sleep(pause(num_failures, num_lost_races)).await;
+            tokio::time::sleep(pause(num_failures, num_lost_races).min(self.inner.pause_max)).await;
         }
     }
 
@@ -217,3 +217,6 @@ fn pause(num_failures: u32, num_lost_races: u32) -> Duration {
     let chance = Uuid::new_v4().as_bytes()[0];
     pause / 2 + pause / 2 * u32::from(chance) / u32::from(u8::MAX)
 }
+
+#[cfg(test)]
+mod tests;

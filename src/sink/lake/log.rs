@@ -69,23 +69,23 @@ impl LogTail {
         Ok(tail)
     }
 
-    /// Reads the commits that are new, and returns the version of the one whose id is `ours` if it is among them.
+    /// Reads the commits that are new. Stops at the one whose id is `ours` and returns its version; else reads all.
     pub async fn catch_up(&mut self, log: &LogStoreRef, ours: Option<Uuid>) -> Result<Option<Version>, LakeError> {
         let known = self.version;
-        let mut found = None;
         loop {
             let next = self.version + 1;
             let Some(entry) = read_entry(log, next).await? else { break };
             let commit_id = self.apply(entry, next)?;
+            // At once: trouble with what comes after must not hide that ours is there.
             if ours.is_some() && commit_id == ours {
-                found = Some(next);
+                return Ok(Some(next));
             }
         }
         // No new commit, or no table any more? Writing on into an emptied folder would look like a lake and be none.
         if self.version == known && !has_entry(log, known).await? {
             return Err(lost(log, known));
         }
-        Ok(found)
+        Ok(None)
     }
 
     pub fn position(&self, application_id: &str) -> Option<i64> {

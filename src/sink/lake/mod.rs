@@ -17,6 +17,7 @@ mod table;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deltalake::kernel::Snapshot;
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
@@ -49,6 +50,8 @@ struct Inner {
     log: LogStoreRef,
     /// One commit at a time: those of one instance would only race each other.
     tail: Mutex<LogTail>,
+    /// The longest pause before a commit is tried again.
+    pause_max: Duration,
 }
 
 impl Lake {
@@ -76,7 +79,7 @@ impl Lake {
             table::check(&snapshot)?;
         }
         let tail = Mutex::new(LogTail::load(&log).await?);
-        Ok(Lake { inner: Arc::new(Inner { store, log, tail }) })
+        Ok(Lake { inner: Arc::new(Inner { store, log, tail, pause_max: commit::PAUSE_MAX }) })
     }
 
     /// Where the table stands for `group` now, read from the table.
@@ -92,12 +95,12 @@ impl Lake {
     }
 
     /// The newest state of the table, for reading.
-    pub async fn snapshot(&self) -> Result<Snapshot, LakeError> {
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, LakeError> {
         let snapshot = table::find(self.log()).await?;
         snapshot.ok_or_else(|| LakeError::Absent(self.log().root_url().to_string()))
     }
 
-    pub fn log(&self) -> &LogStoreRef {
+    pub(crate) fn log(&self) -> &LogStoreRef {
         &self.inner.log
     }
 

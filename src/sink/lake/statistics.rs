@@ -10,7 +10,7 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use serde_json::{Map, Value, json};
 
 use super::columns::WITH_STATISTICS;
-use crate::activity::{Kind, json as activity_json};
+use crate::activity::Kind;
 
 /// Characters of a text bound. Delta's own writers keep as many: enough to tell ids apart, and a hostile value cannot
 /// fill the log.
@@ -19,8 +19,8 @@ const TEXT_BOUND_CHARS: usize = 32;
 /// The last character: text cut off and continued with it sorts behind everything that continues otherwise.
 const LAST_CHAR: char = '\u{10ffff}';
 
-/// Times that engines read: years with four digits, from 0001 to 9999.
-const READABLE_MICROS: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_000_000;
+/// The first time with four digits of a year, 0001-01-01. The last one is where RFC 3339 ends.
+const FIRST_READABLE_MICROS: i64 = -62_135_596_800_000_000;
 
 /// What is known of the rows of one file so far.
 #[derive(Default)]
@@ -117,9 +117,10 @@ impl Range {
     }
 }
 
-/// Whole milliseconds, because some engines read no more digits.
+/// Three digits of the second, no fewer and no more: so Delta's own writers write, and so every engine reads.
 fn readable_time(micros: i64) -> Option<Value> {
-    READABLE_MICROS.contains(&micros).then(|| activity_json::format_time(micros).into())
+    let time = jiff::Timestamp::from_microsecond(micros).ok()?;
+    (micros >= FIRST_READABLE_MICROS).then(|| format!("{time:.3}").into())
 }
 
 #[cfg(test)]
@@ -163,8 +164,11 @@ mod tests {
 
     #[test]
     fn a_time_that_engines_cannot_read_gives_no_bound() {
+        let (end_of_9999, before_the_first) = (253_402_300_799_000_000, -62_135_596_800_000_001);
+        let times = [Field::Time(before_the_first), Field::Time(end_of_9999)];
+        assert_eq!(bounds_of(Column::EventTime, &times), (Value::Null, Value::Null));
         let times = [Field::Time(i64::MAX), Field::Time(0)];
-        assert_eq!(bounds_of(Column::EventTime, &times), (json!("1970-01-01T00:00:00Z"), Value::Null));
+        assert_eq!(bounds_of(Column::EventTime, &times), (json!("1970-01-01T00:00:00.000Z"), Value::Null));
     }
 
     #[test]

@@ -51,23 +51,21 @@ async fn one_fenced_partition_voids_the_whole_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_rivals_for_one_partition_exactly_one_wins_each_round() {
+async fn rivals_for_one_partition_lose_and_double_nothing() {
     let (_folder, location) = folder();
     // Each rival has its own view of the table, as instances have.
     let rivals = join_all((0..8).map(|_| Lake::open(&location))).await;
     let rivals: Vec<Lake> = rivals.into_iter().map(|lake| lake.expect("a lake")).collect();
-    for round in 0..5 {
-        let (from, end) = (round * 10, round * 10 + 10);
-        // The ends differ, so that a rival's success cannot be taken for one's own.
-        let attempts = rivals.iter().zip(1..).map(|(lake, number)| {
-            let (lake, to) = (lake.clone(), if round == 0 { from + number } else { end + number });
+    for _ in 0..5 {
+        let attempts = rivals.iter().cloned().zip(1..).map(|(lake, num_rows)| {
             tokio::spawn(async move {
                 let from = lake.positions(GROUP).await.expect("positions").get(&partition(0)).map_or(0, |next| next.0);
-                (commit_range(&lake, 0, from, to.max(from + 1)).await, from)
+                // The ends differ, so that a rival's success cannot be taken for one's own.
+                commit_range(&lake, 0, from, from + num_rows).await.expect("an answer")
             })
         });
         for attempt in join_all(attempts).await {
-            attempt.expect("no panic").0.expect("an answer");
+            attempt.expect("no panic");
         }
     }
     let position = rivals[0].positions(GROUP).await.expect("positions").get(&partition(0)).expect("a position").0;

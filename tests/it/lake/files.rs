@@ -126,7 +126,7 @@ async fn the_log_has_statistics_of_times_positions_and_ids_and_none_of_raw() {
         (&statistics["minValues"]["input_offset"], &statistics["maxValues"]["input_offset"]),
         (&3.into(), &5.into())
     );
-    assert_eq!(statistics["maxValues"]["event_time"], "2024-03-01T00:00:05Z");
+    assert_eq!(statistics["maxValues"]["event_time"], "2024-03-01T00:00:05.000Z");
     assert_eq!(statistics["minValues"]["actor_id"], "u-1");
     assert_eq!(statistics["nullCount"]["session_id"], 3);
     assert!(!statistics.to_string().contains("raw"), "{statistics}");

@@ -109,6 +109,20 @@ async fn columns_that_an_older_table_lacks_are_added() {
 }
 
 #[tokio::test]
+async fn columns_of_a_newer_version_stay() {
+    let (folder, location) = folder();
+    Lake::open(&location).await.expect("a lake");
+    let column = r#"{\"name\":\"asn\","#;
+    let newer = r#"{\"name\":\"newer\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}},"#;
+    edit_creation(folder.path(), column, &format!("{newer}{column}"));
+
+    let lake = Lake::open(&location).await.expect("a lake");
+    commit_range(&lake, 0, 0, 2).await.expect("a commit");
+    assert!(!log_entry(folder.path(), 2).exists(), "the schema is not written again");
+    assert_eq!(ask(&lake, "SELECT count(*), count(newer) FROM activities").await, "2,0");
+}
+
+#[tokio::test]
 async fn a_column_of_another_type_is_refused() {
     let (folder, location) = folder();
     Lake::open(&location).await.expect("a lake");
