@@ -439,4 +439,31 @@ mod tests {
         assert!(!text.contains("aaa"));
         assert!(text.contains(r#"actorline_generation_info{mapping_version="bbb"} 1"#));
     }
+
+    #[test]
+    fn every_metric_is_documented_and_every_alert_asks_for_one_that_exists() {
+        let metrics = Metrics::new();
+        count_one(&metrics, "okta_system", ActorType::Human);
+        let mut tally = Tally::new();
+        tally.dead_letter(Stage::Decode, Reason::Codec);
+        metrics.count(&tally);
+        metrics.committed(Sink::Lake, Duration::ZERO);
+        metrics.set_position(Sink::Lake, &partition(0), NextOffset(0));
+        metrics.set_lag(Sink::Lake, &partition(0), 0);
+        metrics.set_buffered_bytes(Sink::Lake, 0);
+        metrics.set_generation("aaa");
+        let text = text_of(&metrics);
+        let names: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+        let page = include_str!("../../docs/operations.md");
+        for name in &names {
+            assert!(page.contains(&format!("`{name}`")), "docs/operations.md lacks `{name}`");
+        }
+        let named = regex::Regex::new(r"\bactorline_[a-z_]+").expect("a valid pattern");
+        for shown in [page, include_str!("../../deploy/alerts.yaml")] {
+            for name in named.find_iter(shown) {
+                assert!(names.contains(&name.as_str()), "there is no metric `{}`", name.as_str());
+            }
+        }
+    }
 }
