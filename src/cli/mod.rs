@@ -3,6 +3,14 @@
 //! Data goes to stdout and everything else to stderr. What a command exits with is part of its contract:
 //! scripts tell findings from mistakes by it.
 
+mod explain;
+mod lake;
+mod mapping;
+mod mappings;
+mod normalize;
+pub mod output;
+mod query;
+mod records;
 mod registry;
 
 use std::process::ExitCode;
@@ -19,9 +27,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Turn files or stdin into activities
+    Normalize(normalize::Arguments),
+    /// Show which rule set each column of an event, and what else was considered
+    Explain(explain::Arguments),
+    /// Test, check and list mappings
+    Mapping(mapping::Arguments),
     /// Check the identity registry, or look something up in it
     #[command(subcommand)]
     Registry(registry::RegistryCommand),
+    /// Ask the lake in SQL
+    Query(query::QueryArguments),
 }
 
 /// Why a command did not end well. The exit code follows from it.
@@ -78,7 +94,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    match command {
-        Command::Registry(command) => registry::run(&command),
+    match &command {
+        Command::Normalize(arguments) => normalize::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Mapping(arguments) => mapping::run(arguments),
+        Command::Query(arguments) => query::run(arguments),
+        Command::Registry(command) => registry::run(command),
     }
 }

@@ -73,8 +73,8 @@ impl Plan {
             let around = arena.alloc(self.surroundings(&prepared, &[], organisation, None, arena));
             let found = match View::new(around).find(&wanted.text) {
                 Operand::Missing => None,
-                // Some pipelines unpack the string on the way: then the object itself stands there.
-                Operand::Json(json) if json.is_object() => Some(json),
+                // Some pipelines unpack the string on the way: then the value itself stands there.
+                Operand::Json(json) if json.is_object() || json.is_array() => Some(json),
                 other => match other.text(arena) {
                     Some(text) if is_json(text) => Some(Json::new(text.trim())),
                     _ => {
@@ -168,6 +168,7 @@ impl Plan {
     ) -> Surroundings<'a> {
         Surroundings {
             plan: self,
+            raw: Json::new(prepared.raw.trim()),
             event: prepared.scan.slots,
             nested: prepared.nested,
             item,
@@ -223,6 +224,7 @@ impl Plan {
         arena: &'a Bump,
         issues: &RefCell<ArenaVec<'a, &'a str>>,
     ) {
+        self.set_from_context(row, prepared.context, arena);
         for (column, word) in [
             (Column::CredentialType, CredentialType::Unknown.as_str()),
             (Column::ActionVerb, Verb::Other.as_str()),
@@ -261,6 +263,19 @@ impl Plan {
             issues.push("time_suspect:event_time:outside of the years 2000 to 2100");
         }
         flag_screen_controls(row, arena, &mut issues);
+    }
+
+    /// What whoever configured the input says of its events, where they do not say it of themselves.
+    fn set_from_context<'a>(&self, row: &mut Activity<'a>, context: &'a [(String, String)], arena: &'a Bump) {
+        for (name, value) in context {
+            let column = name.strip_prefix("set.").and_then(Column::parse);
+            if let Some(column) = column
+                && row.get(column).is_null()
+                && let Ok(value) = coerce(Operand::Text(value), column.info().kind, arena)
+            {
+                row.set(column, value);
+            }
+        }
     }
 }
 

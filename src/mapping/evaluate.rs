@@ -12,7 +12,7 @@ use bumpalo::collections::Vec as ArenaVec;
 use super::explain::Notes;
 use super::json::Json;
 use super::plan::{Check, Condition, Elements, Entry, Expression, Head, Piece, Plan, Reference, Scope, Test, Want};
-use super::projection::Slots;
+use super::projection::{Projection, Slots};
 use crate::activity::{Hop, Target};
 use crate::organisation::Organisation;
 
@@ -71,6 +71,8 @@ impl<'a> Operand<'a> {
 /// What all rules of one activity share.
 pub struct Surroundings<'a> {
     pub plan: &'a Plan,
+    /// The whole event, for the one rule that names a field by another's value.
+    pub raw: Json<'a>,
     pub event: Slots<'a>,
     pub nested: &'a [Slots<'a>],
     pub item: Slots<'a>,
@@ -157,6 +159,7 @@ impl<'a> View<'a> {
             }
             Head::Pick(elements) => self.pick(elements),
             Head::Each(elements) => self.each(elements),
+            Head::Field { name, projection, take } => self.field(name, projection, take),
             Head::List(parts) => {
                 let mut list = ArenaVec::new_in(arena);
                 for part in parts {
@@ -250,11 +253,7 @@ impl<'a> View<'a> {
         self.elements_of(&elements.array, &elements.projection).filter(|view| view.holds(&elements.filter))
     }
 
-    fn elements_of(
-        self,
-        array: &'a Reference,
-        projection: &'a super::projection::Projection,
-    ) -> impl Iterator<Item = View<'a>> {
+    fn elements_of(self, array: &'a Reference, projection: &'a Projection) -> impl Iterator<Item = View<'a>> {
         let elements = match self.find(array) {
             Operand::Json(json) if json.is_array() => json.elements(),
             // Some vendors write a list of one as the thing itself.
@@ -269,6 +268,14 @@ impl<'a> View<'a> {
 
     fn pick(self, elements: &'a Elements) -> Operand<'a> {
         self.matching(elements).next().map_or(Operand::Missing, |view| view.value(&elements.take))
+    }
+
+    fn field(self, name: &'a Expression, projection: &'a Projection, take: &'a Expression) -> Operand<'a> {
+        let Some(name) = self.value(name).text(self.around.arena) else { return Operand::Missing };
+        match self.around.raw.field(name) {
+            Some(field) => self.inside(field, projection.scan(field, self.around.arena).slots).value(take),
+            None => Operand::Missing,
+        }
     }
 
     fn each(self, elements: &'a Elements) -> Operand<'a> {

@@ -119,6 +119,11 @@ pub const HEADS: Part = Part {
         key("cases", Shape::ListOf(&VALUE_CASE), "the value of the first case whose condition holds"),
         key("pick", Shape::Path, "an array, of which one element is taken (`where`, `take`)"),
         key("each", Shape::Path, "an array, of which every element is taken (`where`, `take`)"),
+        key(
+            "field",
+            Shape::Expression,
+            "the field of the event whose name is this value (`take`, seen from that field)",
+        ),
         key("list", Shape::Expressions, "these values as a list"),
         key("join", Shape::Expressions, "these values as one text (`with`)"),
         key("map", Shape::NamedExpressions, "named texts"),
@@ -132,7 +137,7 @@ pub const COMPANIONS: Part = Part {
     name: "expression",
     keys: &[
         key("where", Shape::Condition, "which elements, seen from the element (with `pick` and `each`)"),
-        key("take", Shape::Expression, "what of the element, seen from it (with `pick` and `each`)"),
+        key("take", Shape::Expression, "what of the element or field, seen from it (with `pick`, `each` and `field`)"),
         key("with", Shape::Text, "what stands between the parts (with `join`)"),
         key("column", Shape::Text, "the table's column (with `table`)"),
         key("when", Shape::Condition, "no value unless this holds"),

@@ -1,5 +1,8 @@
 //! A JSON value as the bytes that it stands in: looked at only when a rule asks, and never as a tree.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use bumpalo::Bump;
 use serde_json::value::RawValue;
 
@@ -41,6 +44,15 @@ impl<'a> Json<'a> {
             b'"' => unescape(self.0, arena),
             _ => Some(self.0),
         }
+    }
+
+    /// The field of an object whose key is `name`; the last one, as everywhere.
+    pub fn field(self, name: &str) -> Option<Json<'a>> {
+        if !self.is_object() {
+            return None;
+        }
+        let fields: HashMap<Cow<'a, str>, &'a RawValue> = serde_json::from_str(self.0).ok()?;
+        fields.get(name).map(|field| Json(field.get()))
     }
 
     /// The elements of an array; none of anything else.

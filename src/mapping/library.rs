@@ -24,6 +24,7 @@ pub struct Library {
     /// In the order of `plans`.
     recognise: Vec<Condition>,
     by_name: HashMap<String, usize>,
+    headers: Vec<String>,
     content_hash: String,
 }
 
@@ -53,7 +54,9 @@ impl Library {
         if diagnostics.has_errors() {
             return Err(diagnostics);
         }
-        Ok(Library { plans, recognition, recognise, by_name, content_hash: hash_files(files) })
+        let headers = plans.iter().flat_map(|plan| &plan.context_names);
+        let headers = headers.filter_map(|name| name.strip_prefix("header.")).map(str::to_string).collect();
+        Ok(Library { plans, recognition, recognise, by_name, headers, content_hash: hash_files(files) })
     }
 
     pub fn plans(&self) -> &[Plan] {
@@ -73,11 +76,13 @@ impl Library {
         organisation: &'a Organisation,
         arena: &'a Bump,
     ) -> impl Iterator<Item = &'a Plan> {
-        let scan = self.recognition.scan(Json::new(raw.trim()), arena);
+        let raw = Json::new(raw.trim());
+        let scan = self.recognition.scan(raw, arena);
         // Recognition sees the event and what came with it, and none of what a mapping defines: any plan will do.
         let around = self.plans.first().map(|plan| {
             &*arena.alloc(Surroundings {
                 plan,
+                raw,
                 event: scan.slots,
                 nested: &[],
                 item: &[],
@@ -94,6 +99,11 @@ impl Library {
         plans
             .filter(move |(_, recognise)| around.is_some_and(|around| View::new(around).holds(recognise)))
             .map(|(plan, _)| plan)
+    }
+
+    /// The headers of a record that some mapping reads.
+    pub fn headers(&self) -> &[String] {
+        &self.headers
     }
 
     /// A hash of everything that shapes what mappings derive.

@@ -17,6 +17,7 @@ pub mod library;
 pub mod path;
 pub mod plan;
 pub mod projection;
+pub mod schema;
 mod secrets;
 
 pub use library::Library;

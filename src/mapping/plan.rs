@@ -133,6 +133,7 @@ pub enum Head {
     Cases(Vec<(Condition, Expression)>),
     Pick(Elements),
     Each(Elements),
+    Field { name: Box<Expression>, projection: Projection, take: Box<Expression> },
     List(Vec<Expression>),
     Join { parts: Vec<Expression>, with: String },
     Map(Vec<(String, Expression)>),

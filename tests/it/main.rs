@@ -3,3 +3,11 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod architecture;
+mod hostile_values;
+mod labelled_events;
+mod lake;
+mod lake_s3;
+mod mapping_language;
+mod mapping_mistakes;
+mod rows;
+mod shipped_mappings;

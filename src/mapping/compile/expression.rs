@@ -232,6 +232,7 @@ impl Compiler<'_> {
                 self.check_list(node, kind)?;
                 Some(Head::Each(self.elements_of(node, whole, Some(Kind::Text))?))
             }
+            "field" => self.field(node, whole, kind),
             "list" => {
                 self.check_list(node, kind)?;
                 Some(Head::List(self.expressions(node, None)?))
@@ -343,6 +344,16 @@ impl Compiler<'_> {
             (filter, take)
         });
         Some(Elements { array, projection, filter: filter?, take: Box::new(take?) })
+    }
+
+    /// Some vendors put what an event says under a key named after its type.
+    fn field(&mut self, node: &Node, whole: &Node, kind: Option<Kind>) -> Option<Head> {
+        let name = self.expression(node, Some(Kind::Text));
+        let (take, projection) = self.inside_element(|inside| match whole.get("take") {
+            Some(take) => inside.expression(take, kind),
+            None => Some(simple(whole, Head::Reference(Reference::Element))),
+        });
+        Some(Head::Field { name: Box::new(name?), projection, take: Box::new(take?) })
     }
 
     fn map(&mut self, node: &Node, kind: Option<Kind>) -> Option<Head> {

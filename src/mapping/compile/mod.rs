@@ -12,7 +12,7 @@ mod table;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub use mapping::compile_mapping;
+pub use mapping::{compile_mapping, may_set};
 
 use super::functions::{Function, table::Table};
 use super::grammar::Part;

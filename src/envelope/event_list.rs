@@ -1,0 +1,115 @@
+//! Objects that hold many events in one array: CloudTrail's `Records`, Event Hub's `records`, the pages of REST
+//! interfaces (`value`, `items`, `data` …), Kubernetes' `EventList`.
+//!
+//! Such an object has the array and beside it nothing but what pages have: cursors, counts, links. An event that has
+//! an array of its own, as Google Workspace's activities have `events`, also says who and when, and so stays whole.
+
+use super::document::{Elements, Object};
+use super::limits;
+use super::{Contents, Part};
+use crate::event::Context;
+use crate::rejection::Rejection;
+
+/// The keys under which vendors put their events.
+const LIST_KEYS: [&str; 12] = [
+    "Records",
+    "records",
+    "value",
+    "items",
+    "data",
+    "entries",
+    "events",
+    "results",
+    "result",
+    "response",
+    "logs",
+    "audit_logs",
+];
+
+/// What pages say of themselves, and events do not.
+const PAGING_KEYS: [&str; 46] = [
+    "chunk_size",
+    "count",
+    "cursor",
+    "endCursor",
+    "end_cursor",
+    "errors",
+    "first_id",
+    "hasMore",
+    "hasNextPage",
+    "has_more",
+    "has_next_page",
+    "jsonapi",
+    "last_id",
+    "limit",
+    "links",
+    "messages",
+    "meta",
+    "metadata",
+    "next",
+    "nextCursor",
+    "nextLink",
+    "nextPageToken",
+    "next_cursor",
+    "next_page",
+    "next_page_token",
+    "next_stream_position",
+    "ok",
+    "offset",
+    "page",
+    "pageSize",
+    "page_count",
+    "page_number",
+    "page_size",
+    "pagination",
+    "paging",
+    "per_page",
+    "prev",
+    "previous",
+    "previous_page",
+    "response_metadata",
+    "result_info",
+    "stat",
+    "success",
+    "total",
+    "totalCount",
+    "total_count",
+];
+
+/// OData's own keys: `@odata.context`, `@odata.nextLink` and more.
+const ODATA_PREFIX: &str = "@odata.";
+
+/// What a list of a named kind says of itself: Kubernetes' and Google's `items`, OpenAI's `object`.
+const KIND_KEYS: [&str; 4] = ["apiVersion", "etag", "kind", "object"];
+
+/// What a kind of list ends in.
+const LIST_KINDS: [&str; 3] = ["List", "admin#reports#activities", "list"];
+
+pub(super) fn unwrap<'a>(object: &Object<'a>) -> Result<Option<Contents<'a>>, Rejection> {
+    let mut list = None;
+    for (key, value) in object.fields() {
+        if PAGING_KEYS.contains(&key) || KIND_KEYS.contains(&key) || key.starts_with(ODATA_PREFIX) {
+            continue;
+        }
+        // Twice the same key is for the caller to refuse; two different lists are no page.
+        if !LIST_KEYS.contains(&key) || list.is_some_and(|(name, _)| name != key) {
+            return Ok(None);
+        }
+        list = Some((key, value));
+    }
+    if !is_kind_of_list(object) {
+        return Ok(None);
+    }
+    let Some(elements) = list.and_then(|(_, value)| Elements::of_objects(value)) else { return Ok(None) };
+    limits::check_num_events(elements.num_elements)?;
+    let parts = elements.values.into_iter().map(Part::Value).collect();
+    Ok(Some(Contents { parts, context: Context::new() }))
+}
+
+/// `kind` and `object` may be missing, but if they are there, they must name a list.
+fn is_kind_of_list(object: &Object<'_>) -> bool {
+    ["kind", "object"].into_iter().all(|key| match object.get(key) {
+        None => true,
+        Some(_) => object.text(key).is_some_and(|kind| LIST_KINDS.iter().any(|list| kind.ends_with(list))),
+    })
+}

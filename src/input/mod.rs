@@ -1,0 +1,3 @@
+//! Where bytes come from: Kafka, files, and the mapping folder.
+
+pub mod mapping_files;
