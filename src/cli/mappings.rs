@@ -43,10 +43,9 @@ impl MappingArguments {
 
 impl RegistryArguments {
     pub fn load(&self) -> Result<Arc<Registry>, Failure> {
-        let registry = Registry::load(&self.registry).map_err(|problems| {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let text = lines.join("\n");
-            Failure::BadConfiguration(anyhow::anyhow!("{text}\nfound {} mistakes in the registry", problems.len()))
+        let registry = Registry::load(&self.registry).map_err(|mistakes| {
+            let num_mistakes = mistakes.0.len();
+            Failure::BadConfiguration(anyhow::anyhow!("{mistakes}\nfound {num_mistakes} mistakes in the registry"))
         })?;
         Ok(Arc::new(registry))
     }

@@ -69,6 +69,7 @@ pub fn source_choice(normalizer: &Normalizer, name: &str) -> Result<SourceChoice
 }
 
 /// A closed pipe (`| head`) is the reader's choice and ends a command quietly.
+#[expect(clippy::disallowed_methods, reason = "a command that prints holds nothing that must be dropped")]
 pub fn written(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
