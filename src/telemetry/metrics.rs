@@ -270,6 +270,8 @@ impl Metrics {
                 self.partitions_without_series.set(count_of(&state.refused));
                 return;
             }
+            state.refused.remove(&key);
+            self.partitions_without_series.set(count_of(&state.refused));
             state.partitions.insert(key);
         }
         let number = partition.partition.to_string();
@@ -419,6 +421,15 @@ mod tests {
         let text = text_of(&metrics);
         assert_eq!(text.matches("\nactorline_lag_records{").count(), NUM_PARTITIONS_MAX);
         assert!(text.contains("actorline_partitions_without_series 5"));
+
+        metrics.forget(&partition(0));
+        metrics.forget(&partition(num_partitions - 1));
+        metrics.set_lag(Sink::Lake, &partition(num_partitions - 2), 77);
+        let text = text_of(&metrics);
+        assert!(
+            text.contains(&format!("partition=\"{}\",sink=\"lake\",topic=\"audit.okta\"}} 77", num_partitions - 2))
+        );
+        assert!(text.contains("actorline_partitions_without_series 3"));
     }
 
     #[test]
