@@ -9,5 +9,6 @@ mod lake;
 mod lake_s3;
 mod mapping_language;
 mod mapping_mistakes;
+mod registry_command;
 mod rows;
 mod shipped_mappings;
