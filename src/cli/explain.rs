@@ -34,9 +34,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let route = Route { source: records::source_choice(&normalizer, &arguments.source)?, set: Vec::new() };
     let files: Vec<PathBuf> = arguments.file.iter().cloned().collect();
     let mut out = std::io::stdout().lock();
-    records::each(&files, None, &mut |record| {
+    records::each(&files, &mut |record| {
         let text = explain_record(&normalizer, &route, record);
-        records::written(out.write_all(text.as_bytes()))
+        out.write_all(text.as_bytes()).map_err(Failure::Output)
     })
 }
 

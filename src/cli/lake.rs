@@ -23,7 +23,8 @@ impl LakeArguments {
     }
 }
 
-fn parse_option(text: &str) -> Result<(String, String), String> {
+/// One `KEY=VALUE`.
+pub fn parse_option(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
         // Not quoted: without its equals sign a secret could stand there alone.

@@ -51,25 +51,26 @@ pub enum Failure {
     BadConfiguration(anyhow::Error),
     /// A file, broker or store that did not do its part.
     Outside(anyhow::Error),
+    /// Standard output took no more. A reader that closed the pipe, as `head` does, has seen enough: no mistake.
+    Output(std::io::Error),
 }
 
 impl Failure {
-    fn exit_code(&self) -> u8 {
-        match self {
-            Failure::Findings(_) => 1,
-            Failure::BadMapping(_) => 2,
-            Failure::BadConfiguration(_) => 3,
-            Failure::Outside(_) => 4,
-        }
-    }
-
-    fn error(&self) -> &anyhow::Error {
-        match self {
-            Failure::Findings(error)
-            | Failure::BadMapping(error)
-            | Failure::BadConfiguration(error)
-            | Failure::Outside(error) => error,
-        }
+    /// Says what went wrong, and how the command ends.
+    fn report(&self) -> ExitCode {
+        let (code, error) = match self {
+            Failure::Findings(error) => (1, error),
+            Failure::BadMapping(error) => (2, error),
+            Failure::BadConfiguration(error) => (3, error),
+            Failure::Outside(error) => (4, error),
+            Failure::Output(error) if output::is_closed_pipe(error) => return ExitCode::SUCCESS,
+            Failure::Output(error) => {
+                eprintln!("error: failed to write to standard output: {error}");
+                return ExitCode::from(4);
+            }
+        };
+        eprintln!("error: {error:#}");
+        ExitCode::from(code)
     }
 }
 
@@ -86,10 +87,7 @@ pub fn main() -> ExitCode {
     };
     match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {:#}", failure.error());
-            ExitCode::from(failure.exit_code())
-        }
+        Err(failure) => failure.report(),
     }
 }
 

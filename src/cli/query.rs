@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 
 use super::Failure;
 use super::lake::LakeArguments;
-use super::output::{Format, RowWriter, is_closed_pipe};
+use super::output::{Format, RowWriter};
 use crate::query::{self, QueryError};
 use crate::sink::lake::{Lake, LakeError};
 
@@ -30,8 +30,7 @@ pub fn run(arguments: &QueryArguments) -> Result<(), Failure> {
     let runtime = runtime.map_err(|error| Failure::Outside(anyhow::Error::new(error)))?;
     match runtime.block_on(answer(arguments)) {
         Ok(()) => Ok(()),
-        Err(Trouble::Output(error)) if is_closed_pipe(&error) => Ok(()),
-        Err(Trouble::Output(error)) => Err(Failure::Outside(anyhow::Error::new(error).context("failed to write rows"))),
+        Err(Trouble::Output(error)) => Err(Failure::Output(error)),
         Err(Trouble::Query(error @ QueryError::Query(_))) => Err(Failure::BadMapping(error.into())),
         Err(Trouble::Query(QueryError::Lake(error @ LakeError::Refused(_)))) => {
             Err(Failure::BadConfiguration(error.into()))

@@ -1,56 +1,60 @@
-//! The records of the files that a command is given.
+//! The records of the files that a command is given, with a progress bar on a terminal.
 
-use std::io::{self, BufRead as _, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
+use crate::input::files::{Files, Progress};
 use crate::pipeline::normalize::{Normalizer, SourceChoice};
-use crate::record::{Position, RawRecord};
+use crate::record::RawRecord;
 
-/// Calls `take` with every record of `files` (stdin if there are none), in order.
-pub fn each(
-    files: &[PathBuf],
-    _progress: Option<()>,
-    take: &mut dyn FnMut(&RawRecord) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut inputs: Vec<(String, Box<dyn Read>)> = Vec::new();
-    for path in files {
-        let file = std::fs::File::open(path)
-            .with_context(|| format!("failed to read `{}`", path.display()))
-            .map_err(Failure::Outside)?;
-        inputs.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), Box::new(file)));
-    }
-    if files.is_empty() {
-        inputs.push(("-".to_string(), Box::new(io::stdin())));
-    }
-    for (name, input) in inputs {
-        let mut reader = io::BufReader::new(input);
-        let mut offset = 0;
-        loop {
-            let mut line = Vec::new();
-            let n = reader.read_until(b'\n', &mut line).map_err(|e| Failure::Outside(e.into()))?;
-            if n == 0 {
-                break;
+/// Records between two looks at how far reading is: often enough to move, too seldom to cost.
+const NUM_RECORDS_PER_LOOK: usize = 256;
+
+/// Calls `take` with every record of `files` (standard input if there are none), in order.
+///
+/// # Errors
+/// What `take` says, at once. A file that cannot be read is reported in its place and the others are still read; in the end
+/// that is trouble outside.
+pub fn each(files: &[PathBuf], take: &mut dyn FnMut(&RawRecord) -> Result<(), Failure>) -> Result<(), Failure> {
+    let files = Files::new(files);
+    let progress = files.progress();
+    let bar = progress_bar(&progress);
+    let mut num_unreadable = 0;
+    for (number, record) in files.enumerate() {
+        match record {
+            Ok(record) => take(&record)?,
+            Err(error) => {
+                num_unreadable += 1;
+                bar.suspend(|| eprintln!("error: {:#}", anyhow::Error::new(error)));
             }
-            let at = offset;
-            offset += n as i64;
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            let record = RawRecord {
-                position: Position { topic: name.as_str().into(), partition: 0, offset: at },
-                topic_id: None,
-                timestamp: None,
-                key: None,
-                headers: Vec::new(),
-                value: Some(line),
-            };
-            take(&record)?;
+        }
+        if number % NUM_RECORDS_PER_LOOK == 0 {
+            bar.set_position(progress.num_bytes_read());
         }
     }
+    bar.finish_and_clear();
+    if num_unreadable > 0 {
+        let files = if num_unreadable == 1 { "one file" } else { "several files" };
+        return Err(Failure::Outside(anyhow::anyhow!("{files} could not be read to the end; the rest was")));
+    }
     Ok(())
+}
+
+/// Draws on a terminal and nowhere else.
+fn progress_bar(progress: &Arc<Progress>) -> ProgressBar {
+    let (bar, template) = match progress.num_bytes_total() {
+        Some(total) => (ProgressBar::new(total), "{bar:40} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left"),
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes} {bytes_per_sec}"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 /// What `--source` names: `auto`, a mapping, or an alias of one.
@@ -66,13 +70,4 @@ pub fn source_choice(normalizer: &Normalizer, name: &str) -> Result<SourceChoice
         )));
     }
     Ok(SourceChoice::Named(name.to_string()))
-}
-
-/// A closed pipe (`| head`) is the reader's choice and ends a command quietly.
-#[expect(clippy::disallowed_methods, reason = "a command that prints holds nothing that must be dropped")]
-pub fn written(result: io::Result<()>) -> Result<(), Failure> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        other => other.context("failed to write to stdout").map_err(Failure::Outside),
-    }
 }

@@ -218,6 +218,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn everything_that_one_record_decodes_to_shares_one_budget() {
+        let arena = Bump::new();
+        let mut decoder = Decoder { arena: &arena, num_bytes_left: 10 };
+        let decoded = decoder.bytes(b"{\"a\":1}".to_vec(), false).expect("within the budget");
+        assert_eq!(decoded.text, "{\"a\":1}");
+        let reason = |result: Result<Decoded<'_>, Rejection>| result.err().map(|rejection| rejection.reason);
+        assert_eq!(reason(decoder.bytes(b"{\"a\":1}".to_vec(), false)), Some(Reason::Bomb));
+        assert!(decoder.text(Cow::Owned("{\"a\":1}".to_string())).is_err());
+        assert!(decoder.text(Cow::Borrowed("{\"a\":1}")).is_ok(), "what is borrowed takes no memory");
+    }
+
+    #[test]
     fn pairs_and_escaped_backslashes_are_no_lone_surrogates() {
         assert_eq!(lone_surrogate(br#"{"a":"\ud83d\ude00 \u00e9"}"#), None);
         assert_eq!(lone_surrogate(br#"{"a":"\\ud800"}"#), None);

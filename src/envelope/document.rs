@@ -202,9 +202,9 @@ pub(super) fn syntax(text: &str, start: usize, error: &serde_json::Error) -> Rej
     if let Some(too_deep) = limits::first_deeper_than(&document[..at], levels_max) {
         return limits::too_deep(start + too_deep);
     }
-    let message = error.to_string();
+    let message = error.to_string().replace("EOF", "end of text");
     let what = message.split(" at line ").next().unwrap_or_default();
-    Rejection::new(Stage::Envelope, Reason::Syntax, format!("{} at byte {}", what.to_lowercase(), start + at))
+    Rejection::new(Stage::Envelope, Reason::Syntax, format!("{what} at byte {}", start + at))
 }
 
 /// What stands at `at` of `text` begins neither an object nor an array.
@@ -233,6 +233,9 @@ pub(super) fn kind_of(json: &str) -> &'static str {
 
 /// The byte of `document` that an error names by line and column, both from one.
 fn position(document: &[u8], error: &serde_json::Error) -> usize {
+    if error.is_eof() {
+        return document.len();
+    }
     let start_of_line = match error.line().checked_sub(2) {
         None => 0,
         Some(nth) => memchr::memchr_iter(b'\n', document).nth(nth).map_or(0, |newline| newline + 1),

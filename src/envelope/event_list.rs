@@ -113,3 +113,19 @@ fn is_kind_of_list(object: &Object<'_>) -> bool {
         Some(_) => object.text(key).is_some_and(|kind| LIST_KINDS.iter().any(|list| kind.ends_with(list))),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_list_key_is_looked_at_and_unwrapped() {
+        for key in LIST_KEYS {
+            let text = format!("{{\"{key}\":[{{\"a\":1}}]}}");
+            let mut object = Object::default();
+            object.read(&text).expect("is JSON");
+            assert!(object.may_be_envelope(), "{key}");
+            assert!(unwrap(&object).expect("is small").is_some_and(|contents| contents.parts.len() == 1), "{key}");
+        }
+    }
+}

@@ -145,6 +145,12 @@ mod tests {
     }
 
     #[test]
+    fn what_exceeds_the_budget_is_a_bomb_whatever_its_ratio() {
+        assert_eq!(inflate(&gzip(b"{}"), 1).err().map(|rejection| rejection.reason), Some(Reason::Bomb));
+        assert!(inflate(&gzip(b"{}"), 2).is_ok());
+    }
+
+    #[test]
     fn a_window_above_the_limit_is_a_bomb_and_one_at_it_is_not() {
         let with_window = |log: u32| {
             let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("the level exists");

@@ -6,7 +6,8 @@
 //! it becomes its context.
 //!
 //! A record is cut whole or not at all: one broken document rejects the record. Same bytes, same events. Nothing here
-//! does I/O, reads a clock, recurses on input or looks at what an event means.
+//! does I/O, reads a clock or looks at what an event means, and no nesting of the input makes it recurse but that of
+//! envelopes, which are few.
 
 mod cloudtrail_digest;
 mod cloudwatch_logs;
@@ -66,8 +67,8 @@ enum Part<'a> {
 /// A wire shape: what `object` holds if it is an envelope of this shape, none if it is not.
 type Unwrap = for<'a> fn(object: &Object<'a>) -> Result<Option<Contents<'a>>, Rejection>;
 
-/// Every shape of an object that wraps events. No two of them fit the same object: each asks for a key, or for a
-/// closed set of keys, that the others do not have.
+/// Every shape of an object that wraps events. What vendors send fits one of them or none: each asks for a key, or for
+/// a closed set of keys, that the others do not have. Of a forgery that fits two, the first counts.
 const SHAPES: [Unwrap; 8] = [
     event_list::unwrap,
     event_bridge::unwrap,

@@ -130,15 +130,31 @@ fn an_event_with_a_list_of_its_own_stays_whole() {
         "{\"event\":\"login\",\"host\":\"h\"}",
         "{\"detail\":{\"a\":1},\"source\":\"s\"}",
         "{\"message\":{\"data\":\"e30=\"}}",
+        "{\"timestamp\":1,\"records\":[{\"data\":\"e30=\"}]}",
+        "{\"id\":\"1\",\"data\":{\"events\":[{\"a\":1}]}}",
     ] {
         assert_eq!(raws(event), [event]);
     }
 }
 
 #[test]
-fn an_envelope_that_names_its_list_twice_is_refused() {
-    let rejection = rejection("{\"Records\":[{\"a\":1}],\"Records\":[{\"a\":2}]}");
-    assert_eq!(rejection.reason, Reason::Shape);
+fn an_object_with_more_fields_than_any_envelope_is_an_event() {
+    let more: Vec<String> = (0..18).map(|n| format!("\"k{n}\":0")).collect();
+    let with = |more: &[String]| format!(r#"{{"detail-type":"t","source":"s","detail":{{}},{}}}"#, more.join(","));
+    assert_eq!(raws(with(&more[..17])), ["{}"]);
+    assert_eq!(raws(with(&more)), [with(&more)]);
+}
+
+#[test]
+fn an_envelope_that_says_the_same_thing_twice_is_refused() {
+    for twice in [
+        r#"{"Records":[{"a":1}],"Records":[{"a":2}]}"#,
+        r#"{"data":{"events":[{"a":1}],"events":[{"a":2}]}}"#,
+        r#"{"message":{"data":"e30=","data":""},"subscription":"s"}"#,
+        r#"{"sourcetype":"t","event":{"a":1},"event":{"a":2}}"#,
+    ] {
+        assert_eq!(rejection(twice).reason, Reason::Shape, "{twice}");
+    }
 }
 
 #[test]
@@ -232,6 +248,13 @@ fn firehose_batches_are_decoded_each_by_itself() {
 }
 
 #[test]
+fn what_was_compressed_is_not_unpacked_again() {
+    let lambda = format!("{{\"awslogs\":{{\"data\":\"{}\"}}}}", BASE64_STANDARD.encode(gzip(SUBSCRIPTION)));
+    assert_eq!(raws(lambda.clone()).len(), 2);
+    assert_eq!(rejection(gzip(&lambda)).reason, Reason::Bomb);
+}
+
+#[test]
 fn a_digest_of_cloudtrail_holds_no_events() {
     let digest = r#"{"awsAccountId":"111122223333","digestStartTime":"a","digestEndTime":"b","digestS3Object":"c","previousDigestSignature":null,"logFiles":[{"s3Object":"o"}]}"#;
     assert_eq!(raws(digest), [""; 0]);
@@ -258,6 +281,17 @@ fn envelopes_nest_and_their_context_adds_up() {
     let names: Vec<String> = context(push).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names[..2], ["pubsub.message_id", "pubsub.subscription"]);
     assert!(names.contains(&"eventbridge.id".to_string()) && names.contains(&"cloudwatch.owner".to_string()));
+}
+
+#[test]
+fn a_message_has_no_more_attributes_than_pub_sub_allows() {
+    let push = |num_attributes: usize| {
+        let attributes: Vec<String> = (0..num_attributes).map(|n| format!("\"k{n}\":\"v\"")).collect();
+        let attributes = attributes.join(",");
+        format!(r#"{{"message":{{"data":"e30=","attributes":{{{attributes}}}}},"subscription":"s"}}"#)
+    };
+    assert_eq!(raws(push(100)), ["{}"]);
+    assert_eq!(rejection(push(101)).reason, Reason::Shape);
 }
 
 #[test]

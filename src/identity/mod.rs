@@ -47,6 +47,11 @@ impl Registry {
         Registry::default()
     }
 
+    /// A registry that knows nobody, but what is the organisation's own.
+    pub fn of_organisation(organisation: Organisation) -> Registry {
+        Registry { organisation, ..Registry::default() }
+    }
+
     /// Reads files and directories.
     ///
     /// # Errors

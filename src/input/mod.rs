@@ -1,3 +1,4 @@
-//! Where bytes come from: Kafka, files, and the mapping folder.
+//! Inputs: where the bytes of records are read, and the mapping folder.
 
+pub mod files;
 pub mod mapping_files;

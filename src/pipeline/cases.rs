@@ -17,6 +17,7 @@ use crate::activity::{Activity, Column, SetBy};
 use crate::identity::Registry;
 use crate::mapping::compile::Files;
 use crate::mapping::library::Library;
+use crate::organisation::{Organisation, OwnedKind};
 use crate::record::{Header, Position, RawRecord};
 
 /// A case as its author wrote it.
@@ -28,6 +29,9 @@ struct Case {
     input_text: Option<String>,
     #[serde(default)]
     context: BTreeMap<String, String>,
+    /// What the registry would list as the organisation's own, by kind.
+    #[serde(default)]
+    organisation: BTreeMap<String, Vec<String>>,
     expected: Vec<Map<String, Json>>,
 }
 
@@ -49,19 +53,18 @@ pub struct CaseResult {
 
 /// Runs the cases of the sources that `wanted` names (none: all), in the order of their paths.
 pub fn run(files: &Files, library: &Arc<Library>, wanted: &[String]) -> Vec<CaseResult> {
-    let normalizer = Normalizer::new(Arc::clone(library), Arc::new(Registry::empty()));
     let mut results = Vec::new();
     for (path, text) in files {
         let Some((source, name)) = path.split_once("/tests/") else { continue };
         if !name.ends_with(".json") || !(wanted.is_empty() || wanted.iter().any(|name| name == source)) {
             continue;
         }
-        results.push(run_case(&normalizer, source, path, text));
+        results.push(run_case(library, source, path, text));
     }
     results
 }
 
-fn run_case(normalizer: &Normalizer, source: &str, path: &str, text: &str) -> CaseResult {
+fn run_case(library: &Arc<Library>, source: &str, path: &str, text: &str) -> CaseResult {
     let mut result = CaseResult {
         source: source.to_string(),
         path: path.to_string(),
@@ -77,15 +80,17 @@ fn run_case(normalizer: &Normalizer, source: &str, path: &str, text: &str) -> Ca
             return result;
         }
     };
-    let (record, set) = match record_of(&case) {
+    let (record, set, organisation) = match parts_of(&case) {
         Ok(parts) => parts,
         Err(mistake) => {
             result.differences.push(mistake);
             return result;
         }
     };
+    let registry = Registry::of_organisation(organisation);
+    let normalizer = Normalizer::new(Arc::clone(library), Arc::new(registry));
     let named = Route { source: SourceChoice::Named(source.to_string()), set: set.clone() };
-    let rows = rows_of(normalizer, &record, &named);
+    let rows = rows_of(&normalizer, &record, &named);
     let unmapped = Json::from(Status::Unmapped.as_str());
     result.is_unmapped = rows.iter().any(|row| row.get("status") == Some(&unmapped));
     let rules = rows.iter().filter_map(|row| row.get(Column::ActorTypeRule.name()));
@@ -93,7 +98,7 @@ fn run_case(normalizer: &Normalizer, source: &str, path: &str, text: &str) -> Ca
     result.accepted = Some(accepted(&case, &rows));
     result.differences = differences(&case.expected, &rows);
     if !result.is_unmapped {
-        let recognised = rows_of(normalizer, &record, &Route { source: SourceChoice::Auto, set });
+        let recognised = rows_of(&normalizer, &record, &Route { source: SourceChoice::Auto, set });
         if recognised != rows {
             let status = recognised.iter().find_map(|row| row.get("issues")).cloned().unwrap_or_default();
             result.differences.push(format!("recognised by its content it comes out differently: {status}"));
@@ -102,8 +107,10 @@ fn run_case(normalizer: &Normalizer, source: &str, path: &str, text: &str) -> Ca
     result
 }
 
-/// The record that a case describes, and what its input's configuration would say.
-fn record_of(case: &Case) -> Result<(RawRecord, Vec<(Column, String)>), String> {
+/// The record that a case describes, what the topic's configuration sets, and what the registry would say.
+type Parts = (RawRecord, Vec<(Column, String)>, Organisation);
+
+fn parts_of(case: &Case) -> Result<Parts, String> {
     let value = match (&case.input, &case.input_text) {
         (Some(input), None) => input.get().as_bytes().to_vec(),
         (None, Some(text)) => text.clone().into_bytes(),
@@ -128,7 +135,12 @@ fn record_of(case: &Case) -> Result<(RawRecord, Vec<(Column, String)>), String> 
         headers,
         value: Some(value),
     };
-    Ok((record, set))
+    let mut organisation = Organisation::default();
+    for (kind, ids) in &case.organisation {
+        let kind = OwnedKind::parse(kind).ok_or_else(|| format!("found `{kind}`, which no organisation lists"))?;
+        ids.iter().for_each(|id| organisation.add(kind, id));
+    }
+    Ok((record, set, organisation))
 }
 
 fn rows_of(normalizer: &Normalizer, record: &RawRecord, route: &Route) -> Vec<Map<String, Json>> {
@@ -184,6 +196,9 @@ fn accepted(case: &Case, rows: &[Map<String, Json>]) -> String {
     }
     if !case.context.is_empty() {
         text.push_str(&format!("  \"context\": {},\n", serde_json::json!(case.context)));
+    }
+    if !case.organisation.is_empty() {
+        text.push_str(&format!("  \"organisation\": {},\n", serde_json::json!(case.organisation)));
     }
     let rows: Vec<String> = rows
         .iter()

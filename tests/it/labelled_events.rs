@@ -211,7 +211,7 @@ fn score_label(source: &str, id: &str, label: &Map<String, Value>, row: &Map<Str
         score_column(column.name(), is_right, format!("{found:?}, wanted {wanted:?}"));
     }
     if let Some(wanted) = label.get("event_time").and_then(Value::as_str) {
-        let time = |text: &str| text.parse::<jiff::Timestamp>().ok().map(|time| time.as_microsecond());
+        let time = |text: &str| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond);
         let found = text("event_time");
         score_column("event_time", found.and_then(time) == time(wanted), format!("{found:?}, wanted {wanted}"));
     }

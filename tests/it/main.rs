@@ -3,6 +3,8 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod architecture;
+mod bad_input;
+mod documents;
 mod hostile_values;
 mod labelled_events;
 mod lake;

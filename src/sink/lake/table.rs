@@ -143,6 +143,6 @@ fn properties() -> [(&'static str, String); 4] {
         // For an engine that cleans up all the same: a hundred years.
         ("delta.logRetentionDuration", "interval 36500 days".to_string()),
         ("delta.checkpointInterval", CHECKPOINT_INTERVAL.to_string()),
-        ("delta.dataSkippingStatsColumns", WITH_STATISTICS.map(|column| column.name()).join(",")),
+        ("delta.dataSkippingStatsColumns", WITH_STATISTICS.map(crate::activity::Column::name).join(",")),
     ]
 }
