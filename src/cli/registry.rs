@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Failure;
+use super::mappings::RegistryArguments;
 use crate::activity::json::format_time;
 use crate::identity::{Entry, Registry, parse_time};
 
@@ -74,9 +75,7 @@ fn show(arguments: &ShowArguments) -> Result<(), Failure> {
         })?,
         None => Timestamp::now().as_microsecond(),
     };
-    let registry = Registry::load(&arguments.registry).map_err(|mistakes| {
-        Failure::BadConfiguration(anyhow::Error::new(mistakes).context("failed to read the registry"))
-    })?;
+    let registry = RegistryArguments { registry: arguments.registry.clone() }.load()?;
     let Some(entry) = registry.find(&arguments.id, at) else {
         return Err(Failure::Findings(anyhow!(absence(&registry, &arguments.id, at))));
     };

@@ -3,6 +3,7 @@
 //! A directory means every `.yaml`, `.yml`, `.json`, `.ndjson`, `.jsonl` and `.csv` file in it and below it; other files and names
 //! that begin with a dot are passed over. A file that is named itself must be one of these.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -51,19 +52,26 @@ pub(super) struct Source {
 pub(super) fn find(paths: &[PathBuf], report: &mut Report) -> Vec<(PathBuf, Format)> {
     let mut found = Vec::new();
     for path in paths {
-        if path.is_dir() {
-            if let Err(error) = find_in(path, 0, &mut found) {
-                report.error("unreadable", &start_of(&name_of(path)), error.to_string(), "a readable directory");
+        let place = start_of(&name_of(path));
+        match std::fs::metadata(path) {
+            Err(error) => report.error("unreadable", &place, error.to_string(), "a file or directory"),
+            Ok(metadata) if metadata.is_dir() => {
+                if let Err(error) = find_in(path, 0, &mut found) {
+                    report.error("unreadable", &place, error.to_string(), "a readable directory");
+                }
             }
-        } else if let Some(format) = Format::of(path) {
-            found.push((path.clone(), format));
-        } else {
-            let wanted = "a directory, or a file that ends in .yaml, .yml, .json, .ndjson, .jsonl or .csv";
-            report.error("bad-path", &start_of(&name_of(path)), "something else", wanted);
+            Ok(_) => match Format::of(path) {
+                Some(format) => found.push((path.clone(), format)),
+                None => {
+                    let wanted = "a directory, or a file that ends in .yaml, .yml, .json, .ndjson, .jsonl or .csv";
+                    report.error("bad-path", &place, "a file of another kind", wanted);
+                }
+            },
         }
     }
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
-    found.dedup();
+    let mut seen = HashSet::new();
+    found.retain(|(path, _)| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
     if found.len() > NUM_FILES_MAX {
         let place = start_of(&name_of(&found[NUM_FILES_MAX].0));
         report.error("too-many", &place, format!("{} files", found.len()), format!("at most {NUM_FILES_MAX}"));

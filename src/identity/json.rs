@@ -2,6 +2,7 @@
 //!
 //! Values are found inside the text that they were read from, which is how each knows its place.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -80,10 +81,11 @@ impl<'t> Reader<'t> {
             Some(b'{') => {
                 let Pairs(pairs) = self.parse(text, &place, report)?;
                 let mut entries: Vec<(Node, Node)> = Vec::new();
+                let mut seen = HashSet::new();
                 for (name, value) in pairs {
                     // A key's own place is not told; its value's is close by.
                     let key_place = self.place_of(value.get());
-                    if entries.iter().any(|(key, _)| key.text() == Some(&name)) {
+                    if !seen.insert(name.clone()) {
                         report.error("duplicate-key", &key_place, format!("{} twice", quote(&name)), "each key once");
                     }
                     let key = Node { place: key_place, content: Content::Scalar { text: name, quoted: true } };

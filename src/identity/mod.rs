@@ -60,6 +60,10 @@ impl Registry {
         let mut report = Report::default();
         let mut contents = Contents::default();
         for (path, format) in files::find(paths, &mut report) {
+            // Too many is reported below; reading on would only fill memory.
+            if contents.entries.len() > NUM_ENTRIES_MAX {
+                break;
+            }
             if let Some(source) = files::read(&path, format, &mut report) {
                 read_source(&source.name, source.format, &source.text, &mut contents, &mut report);
             }

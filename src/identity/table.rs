@@ -14,6 +14,9 @@ use crate::yaml::{Content, Node};
 /// What stands between the items of a list. Ids hold commas, colons, slashes and bars, but hardly ever this.
 const ITEM_SEPARATOR: char = ';';
 
+/// Most columns. The format has some thirty keys.
+const NUM_COLUMNS_MAX: usize = 100;
+
 /// The entries of `text`. `is_list` says which keys take lists.
 pub(super) fn read(file: &Arc<str>, text: &str, is_list: impl Fn(&str) -> bool, report: &mut Report) -> Vec<Node> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
@@ -53,6 +56,11 @@ pub(super) fn read(file: &Arc<str>, text: &str, is_list: impl Fn(&str) -> bool, 
 
 /// Whether each column stands for something else than the others.
 fn check_header(file: &Arc<str>, header: &[String], report: &mut Report) -> bool {
+    if header.len() > NUM_COLUMNS_MAX {
+        let found = format!("{} columns", header.len());
+        report.error("too-large", &start_of(file), found, format!("at most {NUM_COLUMNS_MAX}"));
+        return false;
+    }
     let mut is_clear = true;
     for (index, name) in header.iter().enumerate() {
         let repeats = |earlier: &String| {
@@ -161,6 +169,12 @@ mod tests {
         let (nodes, mistakes) = read_one("id,purpose\na\n\"b\nb\",x\nc,y\n");
         assert_eq!(nodes.iter().map(|node| node.place.line).collect::<Vec<_>>(), [3, 5]);
         assert_eq!(mistakes, "a.csv:2:1: error[cells]: found 1 cells, wanted 2 as in the header");
+    }
+
+    #[test]
+    fn a_header_without_end_is_refused() {
+        let header: Vec<String> = (0..=NUM_COLUMNS_MAX).map(|number| number.to_string()).collect();
+        assert!(read_one(&header.join(",")).1.contains("101 columns"));
     }
 
     #[test]

@@ -90,9 +90,13 @@ fn a_credential_speaks_before_the_account_that_it_belongs_to() {
 
 #[test]
 fn the_id_is_a_name_only_where_no_other_is_given() {
-    let registry = yaml("- { id: a, business_owner: x }\n- { id: b, business_owner: y, known_as: [b-1] }\n");
+    let registry = yaml(
+        "- { id: a, business_owner: x }\n- { id: b, business_owner: y, known_as: [b-1] }\n- { id: c, business_owner: z, credentials: [c-1] }\n",
+    );
     assert!(attributed(&registry, activity(&[(Column::ActorId, "a")])).contains("registry"));
-    assert!(attributed(&registry, activity(&[(Column::ActorId, "b")])).contains("none"));
+    for id in ["b", "c"] {
+        assert!(attributed(&registry, activity(&[(Column::ActorId, id)])).contains("none"), "{id}");
+    }
 }
 
 #[test]
@@ -135,6 +139,10 @@ fn an_alias_holds_in_its_source_and_tenant_and_the_most_exact_wins() {
         |tenant| activity(&[(Column::ActorId, "root"), (Column::Source, "cloud"), (Column::Tenant, tenant)]);
     assert!(attributed(&registry, in_tenant("t-1")).contains(r#""identity_id":"here""#));
     assert!(attributed(&registry, in_tenant("t-2")).contains(r#""identity_id":"any""#));
+    let other_way = yaml(
+        "- { id: a-here, business_owner: y, known_as: [{ id: root, source: cloud }] }\n- { id: any, business_owner: x, known_as: [root] }\n",
+    );
+    assert!(attributed(&other_way, in_tenant("t-1")).contains(r#""identity_id":"a-here""#));
     assert_eq!(registry.ambiguities(), Diagnostics::default());
 }
 
@@ -390,11 +398,12 @@ fn files_and_directories_are_read_and_what_cannot_be_is_named() {
     std::fs::write(path("b.csv"), "\u{feff}id,purpose\nb,x\n").expect("a file");
     std::fs::write(path("README.md"), "not an entry").expect("a file");
     std::fs::write(path(".hidden.yaml"), "not an entry").expect("a file");
-    let registry = Registry::load(&[directory.path().to_path_buf(), path("b.csv")]).expect("no mistakes");
+    let registry = Registry::load(&[directory.path().to_path_buf(), path("b.csv"), path("./teams/../b.csv")])
+        .expect("no mistakes");
     assert_eq!(registry.entries().iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
 
     std::fs::write(path("c.yaml"), b"- id: c\n  purpose: \xff\n").expect("a file");
-    let problems = Registry::load(&[path("c.yaml"), path("missing.yaml"), path("README.md")]).expect_err("mistakes");
+    let problems = Registry::load(&[path("c.yaml"), path("missing"), path("README.md")]).expect_err("mistakes");
     let codes: Vec<_> = problems.0.iter().map(|problem| (problem.code, problem.place.line)).collect();
     assert_eq!(codes, [("bad-path", 1), ("encoding", 2), ("unreadable", 1)]);
 }
@@ -431,5 +440,16 @@ fn every_key_is_documented() {
     let page = include_str!("../../docs/registry.md");
     for key in reader::IDENTITY_KEYS {
         assert!(page.contains(&format!("`{key}`")), "{key}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_reading_panic(text in r#"([-{}\[\]:,;"'\n ~&*!|>#]|id|kind|known_as|expires|[a-z0-9]|\PC){0,80}"#) {
+        for format in [Format::Yaml, Format::Json, Format::JsonLines, Format::Csv] {
+            if let Err(mistakes) = try_read(&[("r", format, &text)]) {
+                assert!(!mistakes.0.is_empty());
+            }
+        }
     }
 }

@@ -270,6 +270,8 @@ impl Metrics {
                 self.partitions_without_series.set(count_of(&state.refused));
                 return;
             }
+            state.refused.remove(&key);
+            self.partitions_without_series.set(count_of(&state.refused));
             state.partitions.insert(key);
         }
         let number = partition.partition.to_string();
@@ -419,6 +421,15 @@ mod tests {
         let text = text_of(&metrics);
         assert_eq!(text.matches("\nactorline_lag_records{").count(), NUM_PARTITIONS_MAX);
         assert!(text.contains("actorline_partitions_without_series 5"));
+
+        metrics.forget(&partition(0));
+        metrics.forget(&partition(num_partitions - 1));
+        metrics.set_lag(Sink::Lake, &partition(num_partitions - 2), 77);
+        let text = text_of(&metrics);
+        assert!(
+            text.contains(&format!("partition=\"{}\",sink=\"lake\",topic=\"audit.okta\"}} 77", num_partitions - 2))
+        );
+        assert!(text.contains("actorline_partitions_without_series 3"));
     }
 
     #[test]
@@ -438,5 +449,32 @@ mod tests {
         let text = text_of(&metrics);
         assert!(!text.contains("aaa"));
         assert!(text.contains(r#"actorline_generation_info{mapping_version="bbb"} 1"#));
+    }
+
+    #[test]
+    fn every_metric_is_documented_and_every_alert_asks_for_one_that_exists() {
+        let metrics = Metrics::new();
+        count_one(&metrics, "okta_system", ActorType::Human);
+        let mut tally = Tally::new();
+        tally.dead_letter(Stage::Decode, Reason::Codec);
+        metrics.count(&tally);
+        metrics.committed(Sink::Lake, Duration::ZERO);
+        metrics.set_position(Sink::Lake, &partition(0), NextOffset(0));
+        metrics.set_lag(Sink::Lake, &partition(0), 0);
+        metrics.set_buffered_bytes(Sink::Lake, 0);
+        metrics.set_generation("aaa");
+        let text = text_of(&metrics);
+        let names: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+        let page = include_str!("../../docs/operations.md");
+        for name in &names {
+            assert!(page.contains(&format!("`{name}`")), "docs/operations.md lacks `{name}`");
+        }
+        let named = regex::Regex::new(r"\bactorline_[a-z_]+").expect("a valid pattern");
+        for shown in [page, include_str!("../../deploy/alerts.yaml")] {
+            for name in named.find_iter(shown) {
+                assert!(names.contains(&name.as_str()), "there is no metric `{}`", name.as_str());
+            }
+        }
     }
 }

@@ -12,5 +12,6 @@ mod lake_s3;
 mod mapping_language;
 mod mapping_mistakes;
 mod query;
+mod registry_command;
 mod rows;
 mod shipped_mappings;
