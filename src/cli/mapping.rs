@@ -1,13 +1,16 @@
 //! `actorline mapping`: what authors of mappings work with.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::Failure;
 use super::mappings::{MappingArguments, compile};
+use super::output::{Format, RowWriter};
 use crate::mapping::compile::Files;
 use crate::mapping::library::{Library, sources};
 use crate::mapping::schema;
@@ -34,7 +37,11 @@ enum Command {
     /// Show mistakes and omissions
     Lint,
     /// Show the sources, and what each cannot tell
-    List,
+    List {
+        /// How rows are printed [default: table on a terminal, ndjson in a pipe]
+        #[arg(long, value_enum)]
+        format: Option<Format>,
+    },
     /// Print the JSON Schema of mapping files, for editors
     Schema,
 }
@@ -43,9 +50,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Test { sources, accept } => test(&arguments.mappings, sources, *accept),
         Command::Lint => lint(&arguments.mappings.files()?),
-        Command::List => {
-            list(&*arguments.mappings.library()?);
-            Ok(())
+        Command::List { format } => {
+            let library = arguments.mappings.library()?;
+            list(&library, Format::or_default(*format)).map_err(Failure::Output)
         }
         Command::Schema => {
             println!("{}", schema::json_schema());
@@ -149,15 +156,19 @@ fn lint(files: &Files) -> Result<(), Failure> {
     Ok(())
 }
 
-fn list(library: &Library) {
+fn list(library: &Library, format: Format) -> io::Result<()> {
+    let columns = ["source", "title", "aliases", "cannot_tell", "documentation"];
+    let mut rows = RowWriter::new(format, columns, io::stdout().lock())?;
     for plan in library.plans() {
-        println!("{}: {}", plan.source, plan.title);
-        println!("    {}", plan.documentation);
-        if !plan.aliases.is_empty() {
-            println!("    also answers to {}", plan.aliases.join(", "));
-        }
-        for gap in &plan.cannot_tell {
-            println!("    cannot tell {gap}");
-        }
+        let cells = [
+            json!(plan.source),
+            json!(plan.title),
+            json!(plan.aliases),
+            json!(plan.cannot_tell),
+            json!(plan.documentation),
+        ];
+        rows.write_row(&cells)?;
     }
+    rows.finish()?;
+    Ok(())
 }

@@ -69,9 +69,22 @@ impl Failure {
                 return ExitCode::from(4);
             }
         };
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", chain(error));
         ExitCode::from(code)
     }
+}
+
+/// An error with its causes, outermost first. Some libraries repeat their cause in their own text; it is said once.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Reads the arguments, runs the command, and says what went wrong.

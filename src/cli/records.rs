@@ -29,7 +29,7 @@ pub fn each(files: &[PathBuf], take: &mut dyn FnMut(&RawRecord) -> Result<(), Fa
             Ok(record) => take(&record)?,
             Err(error) => {
                 num_unreadable += 1;
-                bar.suspend(|| eprintln!("error: {:#}", anyhow::Error::new(error)));
+                bar.suspend(|| eprintln!("error: {}", super::chain(&anyhow::Error::new(error))));
             }
         }
         if number % NUM_RECORDS_PER_LOOK == 0 {
