@@ -38,10 +38,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// False if the key stands in the table already.
+    /// False if the key stands in the table already; its first value stays.
     pub fn add(&mut self, key: &str, value: &str) -> bool {
         if !key.contains('*') {
-            return self.exact.insert(key.to_string(), value.to_string()).is_none();
+            let is_new = !self.exact.contains_key(key);
+            self.exact.entry(key.to_string()).or_insert_with(|| value.to_string());
+            return is_new;
         }
         let parts: Vec<String> = key.split('*').map(str::to_string).collect();
         let is_new = self.patterns.iter().all(|(other, _)| *other != parts);
