@@ -8,6 +8,7 @@
 pub mod activity;
 pub mod checkpoint;
 pub mod cli;
+pub mod config;
 pub mod diagnostic;
 pub mod envelope;
 pub mod event;

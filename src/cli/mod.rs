@@ -12,6 +12,7 @@ pub mod output;
 mod query;
 mod records;
 mod registry;
+mod run;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ enum Command {
     Registry(registry::RegistryCommand),
     /// Ask the lake in SQL
     Query(query::QueryArguments),
+    /// Run the pipeline from Kafka to the lake and the SIEM topic
+    Run(run::RunArguments),
 }
 
 /// Why a command did not end well. The exit code follows from it.
@@ -111,5 +114,6 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Mapping(arguments) => mapping::run(arguments),
         Command::Query(arguments) => query::run(arguments),
         Command::Registry(command) => registry::run(command),
+        Command::Run(arguments) => run::run(arguments),
     }
 }

@@ -4,3 +4,4 @@
 
 pub mod cases;
 pub mod normalize;
+pub mod run;

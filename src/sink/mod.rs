@@ -4,3 +4,4 @@
 //! the other. Sinks know neither inputs nor mappings nor each other.
 
 pub mod lake;
+pub mod siem;

@@ -1,0 +1,233 @@
+//! The lake side of the run: rows that wait for the next commit, by partition, and the task that writes and commits
+//! them.
+//!
+//! One commit is under way while the next batch fills. Trouble that may pass is tried again for as long as the run
+//! lasts: the rows stay in memory up to the run's limit, and behind that in Kafka.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use tokio::runtime::Handle;
+use tracing::warn;
+
+use super::partitions::{Cursor, Epoch, holes_after};
+use crate::checkpoint::{Advance, NextOffset, TopicPartition};
+use crate::sink::lake::{Commit, Lake, LakeError};
+
+/// Batches with fewer rows are joined, once there are this many of them in a partition: an Arrow batch of few rows
+/// weighs mostly what surrounds them.
+const SMALL_BATCH_ROWS: usize = 1_024;
+const NUM_SMALL_BATCHES_MAX: usize = 64;
+
+/// How long to wait before trying again, and at most after several failures.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What a commit takes a partition to.
+#[derive(Clone, Debug)]
+pub(super) struct Stay {
+    pub id: Arc<TopicPartition>,
+    pub epoch: Epoch,
+    pub to: NextOffset,
+}
+
+pub(super) enum Report {
+    /// It is still trying.
+    Trouble(String),
+    Committed {
+        partitions: Vec<Stay>,
+        duration: Duration,
+    },
+    /// Somebody else moved the table on: the batch is void.
+    Fenced {
+        partitions: Vec<Stay>,
+        why: String,
+    },
+    Failed(LakeError),
+}
+
+pub(super) struct LakeWriter {
+    lake: Lake,
+    group: Arc<str>,
+    interval: Duration,
+    target_bytes: usize,
+    runtime: Handle,
+    buffers: BTreeMap<Arc<TopicPartition>, Buffer>,
+    buffered_bytes: usize,
+    oldest: Option<Instant>,
+    in_flight_bytes: usize,
+    outgoing: Sender<Report>,
+    reports: Receiver<Report>,
+}
+
+/// The rows of one partition that no commit has yet.
+struct Buffer {
+    epoch: Epoch,
+    advance: Advance,
+    rows: Vec<RecordBatch>,
+    num_small: usize,
+}
+
+impl LakeWriter {
+    pub fn new(lake: Lake, group: &str, config: &crate::config::Lake, runtime: Handle) -> LakeWriter {
+        let (outgoing, reports) = channel();
+        LakeWriter {
+            lake,
+            group: group.into(),
+            interval: config.commit_interval,
+            // A buffer that reached its limit must be on its way out: waiting for more would wait for ever.
+            target_bytes: config.target_file_bytes.min(config.max_buffer_bytes / 2),
+            runtime,
+            buffers: BTreeMap::new(),
+            buffered_bytes: 0,
+            oldest: None,
+            in_flight_bytes: 0,
+            outgoing,
+            reports,
+        }
+    }
+
+    /// Takes the rows that bring the partition from where `cursor` has it up to `to`.
+    pub fn push(
+        &mut self,
+        id: &Arc<TopicPartition>,
+        cursor: &mut Cursor,
+        to: NextOffset,
+        undelivered: &[(i64, i64)],
+        rows: Option<RecordBatch>,
+    ) {
+        let from = cursor.taken;
+        let buffer = self.buffers.entry(Arc::clone(id)).or_insert_with(|| Buffer {
+            epoch: cursor.epoch,
+            advance: Advance { from, to: from, undelivered: Vec::new() },
+            rows: Vec::new(),
+            num_small: 0,
+        });
+        buffer.advance.undelivered.extend(holes_after(undelivered, from));
+        buffer.advance.to = to;
+        cursor.taken = to;
+        if let Some(rows) = rows {
+            self.buffered_bytes += rows.get_array_memory_size();
+            buffer.num_small += usize::from(rows.num_rows() < SMALL_BATCH_ROWS);
+            buffer.rows.push(rows);
+            if buffer.num_small >= NUM_SMALL_BATCHES_MAX {
+                self.buffered_bytes -= buffer.num_bytes();
+                buffer.join_small();
+                self.buffered_bytes += buffer.num_bytes();
+            }
+        }
+        self.oldest.get_or_insert_with(Instant::now);
+    }
+
+    /// Drops the rows of `id`: whoever has the partition next reads them again.
+    pub fn forget(&mut self, id: &TopicPartition) {
+        self.buffers.retain(|buffered, _| **buffered != *id);
+        self.buffered_bytes = self.buffers.values().map(Buffer::num_bytes).sum();
+    }
+
+    pub fn num_bytes(&self) -> usize {
+        self.buffered_bytes + self.in_flight_bytes
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.buffers.is_empty() && self.in_flight_bytes == 0
+    }
+
+    /// Starts the next commit if it is time for one, or `at_once`.
+    pub fn commit_if_due(&mut self, at_once: bool) {
+        let Some(oldest) = self.oldest else { return };
+        let is_due = at_once || oldest.elapsed() >= self.interval || self.buffered_bytes >= self.target_bytes;
+        if !is_due || self.in_flight_bytes > 0 || self.buffers.is_empty() {
+            return;
+        }
+        let mut batch = LakeBatch { partitions: Vec::new(), advances: BTreeMap::new(), rows: Vec::new() };
+        for (id, buffer) in std::mem::take(&mut self.buffers) {
+            batch.partitions.push(Stay { id: Arc::clone(&id), epoch: buffer.epoch, to: buffer.advance.to });
+            batch.advances.insert((*id).clone(), buffer.advance);
+            batch.rows.extend(buffer.rows);
+        }
+        // At least one, so that a commit of positions alone counts as under way.
+        self.in_flight_bytes = self.buffered_bytes.max(1);
+        self.buffered_bytes = 0;
+        self.oldest = None;
+        self.runtime.spawn(commit(self.lake.clone(), Arc::clone(&self.group), batch, self.outgoing.clone()));
+    }
+
+    /// What happened since the last call.
+    pub fn reports(&mut self) -> Vec<Report> {
+        let reports: Vec<Report> = self.reports.try_iter().collect();
+        if reports.iter().any(|report| !matches!(report, Report::Trouble(_))) {
+            self.in_flight_bytes = 0;
+        }
+        reports
+    }
+}
+
+impl Buffer {
+    fn num_bytes(&self) -> usize {
+        self.rows.iter().map(RecordBatch::get_array_memory_size).sum()
+    }
+
+    fn join_small(&mut self) {
+        let (small, mut large): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.rows).into_iter().partition(|rows| rows.num_rows() < SMALL_BATCH_ROWS);
+        match small.first().map(|first| concat_batches(&first.schema(), &small)) {
+            Some(Ok(joined)) => {
+                self.num_small = usize::from(joined.num_rows() < SMALL_BATCH_ROWS);
+                large.push(joined);
+            }
+            // Too much for one batch: they stay as they are.
+            _ => {
+                self.num_small = 0;
+                large.extend(small);
+            }
+        }
+        self.rows = large;
+    }
+}
+
+struct LakeBatch {
+    partitions: Vec<Stay>,
+    advances: BTreeMap<TopicPartition, Advance>,
+    rows: Vec<RecordBatch>,
+}
+
+async fn commit(lake: Lake, group: Arc<str>, batch: LakeBatch, reports: Sender<Report>) {
+    let begun = Instant::now();
+    let partitions = batch.partitions;
+    // What was written once is not written again: every try would leave files behind.
+    let mut files = None;
+    let mut pause = PAUSE_MIN;
+    let report = loop {
+        let attempt = async {
+            if files.is_none() {
+                files = Some(lake.write_files(&batch.rows).await?);
+            }
+            lake.commit(&group, files.clone().unwrap_or_default(), &batch.advances).await
+        };
+        match attempt.await {
+            Ok(Commit::Committed { .. }) => break Report::Committed { partitions, duration: begun.elapsed() },
+            Ok(Commit::Fenced { partition, expected, found }) => {
+                let found = found.map_or("nothing".to_string(), |found| found.to_string());
+                let why = format!("`{}/{}` stands at {found}, not {expected}", partition.topic, partition.partition);
+                break Report::Fenced { partitions, why };
+            }
+            Err(error) if error.is_transient() => {
+                warn!(error = &error as &dyn std::error::Error, "failed to commit to the lake, trying again");
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                // Without anybody to hear of it the run is over.
+                if reports.send(Report::Trouble(format!("{error}{cause}"))).is_err() {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            Err(error) => break Report::Failed(error),
+        }
+    };
+    let _ = reports.send(report);
+}

@@ -1,0 +1,166 @@
+//! From the configuration to running parts: clients, topics and what they take, the lake.
+//!
+//! Everything that can be wrong outside shows here, before the first record is read.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::KafkaError;
+use tokio::runtime::Handle;
+use tracing::warn;
+
+use super::RunError;
+use crate::config::{self, Config, TopicName};
+use crate::input::kafka;
+use crate::pipeline::normalize::{Route, SourceChoice};
+use crate::sink::lake::{Lake, LakeLocation};
+use crate::sink::siem;
+
+/// librdkafka's own limit for a record to send, unless `message.max.bytes` says otherwise.
+const CLIENT_RECORD_BYTES_MAX: usize = 1_000_000;
+
+/// How long the broker may take to say what its topics are like.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What `kafka` of the configuration says for every client.
+pub(super) fn client(kafka: &config::Kafka) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    for (name, value) in &kafka.properties {
+        client.set(name, value);
+    }
+    client.set("bootstrap.servers", &kafka.brokers).set("client.id", "actorline");
+    client
+}
+
+/// Checks that topics are there and how large their records may be.
+pub(super) fn encoding(config: &Config, client: &ClientConfig, runtime: &Handle) -> Result<siem::Encoding, RunError> {
+    let outputs = output_topics(config);
+    let inputs = config.topics.iter().map(|topic| &topic.name).filter(|name| !name.is_pattern());
+    let topics: Vec<&str> = inputs.map(TopicName::as_str).chain(outputs.iter().copied()).collect();
+    kafka::check_topics(client, &config.kafka.group, &topics)?;
+
+    let limits = match runtime.block_on(record_limits(client, &outputs)) {
+        Ok(limits) => limits,
+        Err(error) => {
+            // It takes a permission of its own, and without it the client's limit is the safer one.
+            warn!(%error, "failed to learn the largest record that the output topics take, using the client's limit");
+            Vec::new()
+        }
+    };
+    let client_limit =
+        client.get("message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(CLIENT_RECORD_BYTES_MAX);
+    let limit_of = |topic: Option<&str>| -> Result<usize, RunError> {
+        let found = limits.iter().find(|(name, _)| Some(name.as_str()) == topic).map(|(_, limit)| *limit);
+        let limit = found.map_or(client_limit, |limit| limit.min(client_limit));
+        match topic {
+            Some(topic) if limit < siem::RECORD_BYTES_MIN => {
+                Err(RunError::TopicTooSmall { topic: topic.to_string(), limit })
+            }
+            _ => Ok(limit),
+        }
+    };
+    let siem_topic = config.siem.as_ref().map(|siem| siem.topic.as_str());
+    let dead_letter_topic = config.dead_letters.as_ref().map(|dead_letters| dead_letters.topic.as_str());
+    Ok(siem::Encoding {
+        activities: siem_topic.is_some(),
+        dead_letters: dead_letter_topic.is_some(),
+        include_raw: config.siem.as_ref().is_some_and(|siem| siem.include_raw),
+        activity_bytes_max: limit_of(siem_topic)?,
+        dead_letter_bytes_max: limit_of(dead_letter_topic)?,
+        dead_letter_value_max: config.dead_letters.as_ref().map_or(0, |dead_letters| dead_letters.max_bytes),
+    })
+}
+
+/// Opens the lake, and makes it if there is none.
+pub(super) fn lake(config: &Config, runtime: &Handle) -> Result<Option<Lake>, RunError> {
+    let Some(lake) = &config.lake else { return Ok(None) };
+    let location = LakeLocation { url: lake.url.to_string(), options: lake.options.clone() };
+    runtime.block_on(Lake::open(&location)).map(Some).map_err(RunError::Lake)
+}
+
+pub(super) fn siem_settings(config: &Config, client: &ClientConfig, instance: &str) -> Option<siem::Settings> {
+    if config.siem.is_none() && config.dead_letters.is_none() {
+        return None;
+    }
+    Some(siem::Settings {
+        client: client.clone(),
+        transactional_id: format!("{}-{instance}", config.kafka.group),
+        siem_topic: config.siem.as_ref().map(|siem| siem.topic.clone()),
+        dead_letter_topic: config.dead_letters.as_ref().map(|dead_letters| dead_letters.topic.clone()),
+    })
+}
+
+/// The topics as librdkafka subscribes to them: names, and patterns as regular expressions.
+pub(super) fn subscription(topics: &[config::Topic]) -> Vec<String> {
+    let expression = |name: &TopicName| {
+        if name.is_pattern() {
+            // Topic names hold letters, digits, `.`, `_` and `-`, of which the dot alone means something here.
+            format!("^{}$", name.as_str().replace('.', "\\.").replace('*', ".*"))
+        } else {
+            name.as_str().to_string()
+        }
+    };
+    topics.iter().map(|topic| expression(&topic.name)).collect()
+}
+
+/// What the configuration says of `topic`: under its own name, else under the first pattern that fits.
+pub(super) fn route(topics: &[config::Topic], topic: &str) -> Route {
+    let exact = topics.iter().find(|candidate| candidate.name.as_str() == topic);
+    let found = exact.or_else(|| topics.iter().find(|candidate| candidate.name.matches(topic)));
+    found.map_or(Route { source: SourceChoice::Auto, set: Vec::new() }, |found| Route {
+        source: match found.source.as_str() {
+            config::AUTO => SourceChoice::Auto,
+            name => SourceChoice::Named(name.to_string()),
+        },
+        set: found.set.clone(),
+    })
+}
+
+fn output_topics(config: &Config) -> Vec<&str> {
+    let siem = config.siem.as_ref().map(|siem| siem.topic.as_str());
+    let dead_letters = config.dead_letters.as_ref().map(|dead_letters| dead_letters.topic.as_str());
+    siem.into_iter().chain(dead_letters).collect()
+}
+
+async fn record_limits(client: &ClientConfig, topics: &[&str]) -> Result<Vec<(String, usize)>, KafkaError> {
+    let admin: AdminClient<DefaultClientContext> = client.create()?;
+    let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+    if resources.is_empty() {
+        return Ok(Vec::new());
+    }
+    let options = AdminOptions::new().request_timeout(Some(DESCRIBE_TIMEOUT));
+    let answers = admin.describe_configs(&resources, &options).await?;
+    let mut limits = Vec::new();
+    for (topic, answer) in topics.iter().zip(answers) {
+        let answer = answer.map_err(KafkaError::AdminOp)?;
+        let limit = answer.get("max.message.bytes").and_then(|entry| entry.value.as_deref()?.parse().ok());
+        limits.extend(limit.map(|limit| ((*topic).to_string(), limit)));
+    }
+    Ok(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(topics: &str) -> Config {
+        let text = format!("kafka: {{ brokers: b, group: g }}\nlake: {{ url: file:///x }}\ntopics: {{ {topics} }}\n");
+        config::parse(&text, &|_| None).expect("a configuration")
+    }
+
+    #[test]
+    fn a_pattern_is_subscribed_to_as_an_expression() {
+        let config = config("audit.okta: auto, audit.*: auto");
+        assert_eq!(subscription(&config.topics), ["audit.okta", "^audit\\..*$"]);
+    }
+
+    #[test]
+    fn a_topics_own_entry_counts_before_any_pattern() {
+        let config = config("audit.*: auto, audit.okta: okta_system, '*': github_audit");
+        assert_eq!(route(&config.topics, "audit.okta").source, SourceChoice::Named("okta_system".to_string()));
+        assert_eq!(route(&config.topics, "audit.x").source, SourceChoice::Auto);
+        assert_eq!(route(&config.topics, "other").source, SourceChoice::Named("github_audit".to_string()));
+    }
+}

@@ -1,0 +1,156 @@
+//! What tests do with topics: make them, fill them, and read all that is committed in them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::Broker;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A record as a test sees it.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: BTreeMap<String, Option<Vec<u8>>>,
+}
+
+impl Sent {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.as_deref().and_then(|value| std::str::from_utf8(value).ok())
+    }
+}
+
+/// A topic on the test's broker.
+pub struct Topic<'a> {
+    broker: &'a Broker,
+    pub name: String,
+    pub num_partitions: i32,
+}
+
+impl<'a> Topic<'a> {
+    /// Makes a topic whose name starts with `name`, with `settings` of its own.
+    pub fn create(broker: &'a Broker, name: &str, num_partitions: i32, settings: &[(&str, &str)]) -> Topic<'a> {
+        let name = broker.unique(name);
+        let admin: AdminClient<DefaultClientContext> = config(broker).create().expect("an admin client");
+        let mut topic = NewTopic::new(&name, num_partitions, TopicReplication::Fixed(1));
+        for (setting, value) in settings {
+            topic = topic.set(setting, value);
+        }
+        let created = futures::executor::block_on(
+            admin.create_topics([&topic], &AdminOptions::new().operation_timeout(Some(TIMEOUT))),
+        );
+        created.expect("the broker answers").into_iter().for_each(|result| {
+            result.expect("the topic is created");
+        });
+        Topic { broker, name, num_partitions }
+    }
+
+    /// A producer of plain records; `transactional_id` makes it one of transactions.
+    pub fn producer(&self, transactional_id: Option<&str>) -> BaseProducer {
+        let mut config = config(self.broker);
+        config.set("linger.ms", "1");
+        if let Some(id) = transactional_id {
+            config.set("transactional.id", id);
+        }
+        let producer: BaseProducer = config.create().expect("a producer");
+        if transactional_id.is_some() {
+            producer.init_transactions(TIMEOUT).expect("transactions");
+        }
+        producer
+    }
+
+    /// Sends `values` to `partition` and waits until they are there.
+    pub fn send(&self, producer: &BaseProducer, partition: i32, values: impl IntoIterator<Item = impl AsRef<[u8]>>) {
+        for value in values {
+            let mut record = BaseRecord::<[u8], [u8]>::to(&self.name).partition(partition).payload(value.as_ref());
+            while let Err((KafkaError::MessageProduction(_), refused)) = producer.send(record) {
+                producer.poll(Duration::from_millis(10));
+                record = refused;
+            }
+        }
+        producer.flush(TIMEOUT).expect("the records are sent");
+    }
+
+    /// Deletes what stands before `offset`, as retention does.
+    pub fn delete_before(&self, partition: i32, offset: i64) {
+        let admin: AdminClient<DefaultClientContext> = config(self.broker).create().expect("an admin client");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.name, partition, Offset::Offset(offset)).expect("a partition");
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        futures::executor::block_on(admin.delete_records(&list, &options)).expect("deleted");
+    }
+
+    /// Everything that a reader of committed records sees, up to what is stable now.
+    pub fn committed(&self) -> Vec<Sent> {
+        let mut config = config(self.broker);
+        config
+            .set("group.id", "tests")
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().expect("a consumer");
+        let mut list = TopicPartitionList::new();
+        for partition in 0..self.num_partitions {
+            list.add_partition_offset(&self.name, partition, Offset::Beginning).expect("a partition");
+        }
+        consumer.assign(&list).expect("assigned");
+        let (mut found, mut num_ended) = (Vec::new(), 0);
+        let begun = Instant::now();
+        while num_ended < self.num_partitions {
+            assert!(begun.elapsed() < TIMEOUT, "`{}` could not be read to its end", self.name);
+            match consumer.poll(Duration::from_millis(200)) {
+                Some(Ok(message)) => found.push(Sent {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    key: message.key().map(<[u8]>::to_vec),
+                    value: message.payload().map(<[u8]>::to_vec),
+                    headers: message
+                        .headers()
+                        .map(|headers| {
+                            headers
+                                .iter()
+                                .map(|header| (header.key.to_string(), header.value.map(<[u8]>::to_vec)))
+                                .collect()
+                        })
+                        .unwrap_or_default(),
+                }),
+                Some(Err(KafkaError::PartitionEOF(_))) => num_ended += 1,
+                Some(Err(error)) => panic!("reading `{}`: {error}", self.name),
+                None => {}
+            }
+        }
+        found
+    }
+}
+
+/// Deletes a group that has no members, with its positions. A member that just left may not be gone yet.
+pub fn delete_group(broker: &Broker, group: &str) {
+    let admin: AdminClient<DefaultClientContext> = config(broker).create().expect("an admin client");
+    let begun = Instant::now();
+    loop {
+        let answer = futures::executor::block_on(admin.delete_groups(&[group], &AdminOptions::new()));
+        if answer.expect("the broker answers").iter().all(Result::is_ok) {
+            return;
+        }
+        assert!(begun.elapsed() < TIMEOUT, "`{group}` could not be deleted");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn config(broker: &Broker) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker.address()).set("client.id", "tests");
+    config
+}

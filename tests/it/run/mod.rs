@@ -1,0 +1,8 @@
+//! `actorline run` against a real broker, as processes of their own.
+
+mod ends;
+mod instance;
+mod kills;
+mod outcome;
+mod rebalances;
+mod trouble;
