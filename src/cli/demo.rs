@@ -41,7 +41,9 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     // https://no-color.org
     let has_colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut screen = Screen::new(BufWriter::new(io::stdout().lock()), has_colours);
-    demo.tell(&outcome, &runtime, &mut screen)?;
+    let program =
+        std::env::args_os().next().map_or_else(|| "actorline".to_string(), |name| name.to_string_lossy().into_owned());
+    demo.tell(&outcome, &runtime, &program, &mut screen)?;
     screen.finish().map_err(Failure::Output)
 }
 

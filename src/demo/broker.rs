@@ -89,7 +89,9 @@ impl EmbeddedBroker {
             }
         }
         let delivered = try_join_all(deliveries).await.map_err(|_| failed(KafkaError::Canceled))?;
-        delivered.into_iter().try_for_each(|result| result.map(drop)).map_err(|(source, _)| failed(source))?;
+        for delivery in delivered {
+            delivery.map_err(|(source, _)| failed(source))?;
+        }
         Ok(sent)
     }
 

@@ -61,31 +61,41 @@ impl Folder {
         self.write(Path::new("actorline.yaml"), text.as_bytes())
     }
 
-    /// Commands that go on from here, each of which works as it stands.
-    pub fn tell_next_steps<W: Write>(&self, screen: &mut Screen<W>) -> io::Result<()> {
-        let folder = self.named.display().to_string();
-        let question = "SELECT actor_name, action, count(*) AS n FROM activities WHERE actor_type = 'ai_agent' \
-                        GROUP BY 1, 2 ORDER BY n DESC";
-        screen.heading("What to try next")?;
-        for (what, command) in [
-            ("ask the lake yourself, in SQL", format!("actorline query --lake {folder}/lake \\\n    \"{question}\"")),
+    /// Commands that go on from here, each of which works as it stands. `program` is how this one was called.
+    pub fn tell_next_steps<W: Write>(&self, program: &str, screen: &mut Screen<W>) -> io::Result<()> {
+        let program = shell_word(program);
+        let folder = shell_word(&self.named.display().to_string());
+        let steps: [(&str, &[String]); 3] = [
+            (
+                "ask the lake yourself, in SQL",
+                &[
+                    format!("{program} query --lake {folder}/lake \\"),
+                    "  \"SELECT actor_name, action, count(*) FROM activities".to_string(),
+                    "   WHERE actor_type = 'ai_agent' GROUP BY 1, 2 ORDER BY 3 DESC\"".to_string(),
+                ],
+            ),
             (
                 "see which rule of which mapping set each column of an event",
-                format!("head -1 {folder}/events/okta_system.ndjson | actorline explain"),
+                &[format!("head -1 {folder}/events/okta_system.ndjson | {program} explain")],
             ),
             (
                 "read a file of events without any broker",
-                format!("actorline normalize --registry {folder}/registry {folder}/events/github_audit.ndjson"),
+                &[
+                    format!("{program} normalize --registry {folder}/registry \\"),
+                    format!("  -- {folder}/events/github_audit.ndjson"),
+                ],
             ),
-        ] {
+        ];
+        screen.heading("What to try next")?;
+        for (what, lines) in steps {
             screen.dim_line(&format!("  # {what}"))?;
-            for line in command.lines() {
+            for line in lines {
                 screen.line(&format!("  {line}"))?;
             }
         }
         screen.line("")?;
         screen
-            .line(&format!("The configuration that this ran with is {folder}/actorline.yaml. Its broker is gone:"))?;
+            .line(&format!("{folder}/actorline.yaml is the configuration that this ran with. Its broker is gone:"))?;
         screen.line("put your own brokers and topics there, and `actorline run --config` goes on with real events.")
     }
 
@@ -97,6 +107,12 @@ impl Folder {
         }
         std::fs::write(&path, contents).map_err(failed)
     }
+}
+
+/// `text` as a shell takes it for one word.
+fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    if text.chars().all(is_plain) { text.to_string() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn configuration(brokers: &str, topics: &[Topic], registry: &str, lake: &str) -> String {
@@ -144,6 +160,12 @@ mod tests {
         let config = config::parse(&text, &|_| None).expect("no mistakes");
         assert_eq!(config.topics.len(), topics.len());
         assert_eq!(config.registry, [PathBuf::from("/a \"b\"/registry")]);
+    }
+
+    #[test]
+    fn a_shell_takes_any_folder_for_one_word() {
+        assert_eq!(shell_word("./actorline-demo"), "./actorline-demo");
+        assert_eq!(shell_word("it's; rm"), r"'it'\''s; rm'");
     }
 
     #[test]

@@ -33,12 +33,17 @@ const RAW: usize = 17;
 const INDENT: usize = 15;
 const RESULT_WIDTH: usize = 8;
 
+const ARROW: &str = " → ";
+
+/// Less than this says nothing about a target.
+const TARGET_WIDTH_MIN: usize = 8;
+
 /// Columns of an id. Long enough for AWS's keys, which people search for whole.
 const ID_WIDTH: usize = 24;
 
 pub(super) async fn tell<W: Write>(answers: &Answers, screen: &mut Screen<W>) -> Result<(), DemoError> {
     let steps = answers.ask(include_str!("queries/incident.sql")).await?;
-    write(&steps, screen).map_err(DemoError::Output)
+    Ok(write(&steps, screen)?)
 }
 
 fn write<W: Write>(steps: &[Row], screen: &mut Screen<W>) -> io::Result<()> {
@@ -72,7 +77,7 @@ fn write<W: Write>(steps: &[Row], screen: &mut Screen<W>) -> io::Result<()> {
         if let Some(named) = threads::named_credential(&ties, index)
             && thread.is_none_or(|thread| thread.value != named.value)
         {
-            write_note(&format!("names {} of {}", id(&named.value), named.step + 1), screen)?;
+            write_note(&format!("its event names {} of {}", id(&named.value), named.step + 1), screen)?;
         }
         if !text(step, ISSUED).is_empty() {
             write_note(&format!("issues {}", id(text(step, ISSUED))), screen)?;
@@ -101,10 +106,6 @@ fn write_actor<W: Write>(step: &Row, screen: &mut Screen<W>) -> io::Result<()> {
         ("", id) => id,
         (name, _) => name,
     };
-    let state = match text(step, POLICY_STATE) {
-        state @ ("review_overdue" | "expired" | "quarantined" | "retired") => format!(" ({})", state.replace('_', " ")),
-        _ => String::new(),
-    };
     let owner = match text(step, ACTOR_OWNER) {
         "" => "no known owner".to_string(),
         owner => format!("owner {owner}"),
@@ -112,27 +113,32 @@ fn write_actor<W: Write>(step: &Row, screen: &mut Screen<W>) -> io::Result<()> {
     let source = format!("     {}  ", text(step, SOURCE));
     let actor_type = format!("{}  ", text(step, ACTOR_TYPE));
     let rest = WIDTH - source.chars().count() - actor_type.chars().count();
-    let owner = format!(" · {owner}{state}");
+    let owner = format!(" · {owner}");
     let name = clipped(short_arn(name), rest.saturating_sub(owner.chars().count()));
     screen.parts(&[
         (Look::Dim, &source),
         (Look::Name, &actor_type),
         (Look::Heading, &name),
         (Look::Plain, &clipped(&owner, rest.saturating_sub(name.chars().count()))),
-    ])
+    ])?;
+    match text(step, POLICY_STATE) {
+        state @ ("review_overdue" | "expired" | "quarantined" | "retired") => {
+            write_note(&format!("in the registry, {}", state.replace('_', " ")), screen)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write_action<W: Write>(index: usize, step: &Row, screen: &mut Screen<W>) -> io::Result<()> {
-    let resource = short_arn(text(step, TARGET_RESOURCE));
-    // A resource that is an opaque id is told by its name.
-    let target = match text(step, TARGET_NAME) {
-        name if !name.is_empty() && !resource.contains(name) => name,
-        _ => resource,
-    };
-    let action =
-        if target.is_empty() { text(step, ACTION).to_string() } else { format!("{} → {target}", text(step, ACTION)) };
     let width = WIDTH - INDENT - RESULT_WIDTH - 1;
-    let action = format!("{:<width$} ", clipped(&action, width));
+    let mut action = clipped(text(step, ACTION), width);
+    let target = target_of(step);
+    // The action stays whole: what is cut is the target.
+    let rest = width.saturating_sub(action.chars().count() + ARROW.chars().count());
+    if !target.is_empty() && rest > TARGET_WIDTH_MIN {
+        action.push_str(ARROW);
+        action.push_str(&clipped(target, rest));
+    }
     let result = text(step, RESULT);
     let look = match result {
         "denied" | "failure" => Look::Bad,
@@ -142,9 +148,18 @@ fn write_action<W: Write>(index: usize, step: &Row, screen: &mut Screen<W>) -> i
     screen.parts(&[
         (Look::Plain, &format!("{:>3}  ", index + 1)),
         (Look::Dim, &format!("{}  ", text(step, TIME))),
-        (Look::Plain, &action),
+        (Look::Plain, &format!("{action:<width$} ")),
         (look, &clipped(result, RESULT_WIDTH)),
     ])
+}
+
+/// The target's path, or its name where the platform's own name for it is an opaque id.
+fn target_of(step: &Row) -> &str {
+    let resource = short_arn(text(step, TARGET_RESOURCE));
+    match text(step, TARGET_NAME) {
+        name if !name.is_empty() && !resource.starts_with('/') && !resource.contains(name) => name,
+        _ => resource,
+    }
 }
 
 fn write_note<W: Write>(note: &str, screen: &mut Screen<W>) -> io::Result<()> {
@@ -156,7 +171,8 @@ fn tied(thread: &Thread, steps: &[Ties], index: usize) -> String {
     let number = thread.step + 1;
     let value = id(&thread.value);
     let address = &steps[index].address;
-    let from_elsewhere = if !address.is_empty() && *address != steps[thread.step].address {
+    let address_before = &steps[thread.step].address;
+    let from_elsewhere = if !address.is_empty() && !address_before.is_empty() && address != address_before {
         // An address that another step came from is a tie of its own.
         match (0..index).rev().find(|other| steps[*other].address == *address) {
             Some(other) => format!(", now from {address} like {}", other + 1),
@@ -170,7 +186,7 @@ fn tied(thread: &Thread, steps: &[Ties], index: usize) -> String {
         Kind::Credential => format!("credential {value}, as in {number}{from_elsewhere}"),
         Kind::Session => format!("session {value}, as in {number}"),
         Kind::Correlation => format!("correlation id {value}, as in {number}"),
-        Kind::Names => format!("names {value} of {number}"),
+        Kind::Names => format!("its event names {value} of {number}"),
         Kind::Target => format!("{value}, as in {number}"),
         Kind::Address => format!("from {value}, like {number}"),
     }

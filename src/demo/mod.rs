@@ -76,7 +76,7 @@ pub enum DemoError {
     )]
     Differ { sink: &'static str, position: String, lake: usize, other: usize },
     #[error("failed to write the answer")]
-    Output(#[source] io::Error),
+    Output(#[from] io::Error),
 }
 
 /// How far the demo is, for whoever shows it.
@@ -158,7 +158,7 @@ impl Demo {
         Ok(Outcome { answers, siem, dead_letters, sent: self.sent, taken: self.begun.elapsed() })
     }
 
-    /// Tells what happened, and what to try next.
+    /// Tells what happened, and what to try next with this program, which was called as `program`.
     ///
     /// # Errors
     /// If the lake cannot be asked or `screen` not be written.
@@ -166,12 +166,13 @@ impl Demo {
         &self,
         outcome: &Outcome,
         runtime: &Runtime,
+        program: &str,
         screen: &mut Screen<W>,
     ) -> Result<(), DemoError> {
         runtime.block_on(async {
             summary::tell(outcome, screen).await?;
             incident::tell(&outcome.answers, screen).await?;
-            self.folder.tell_next_steps(screen).map_err(DemoError::Output)
+            Ok(self.folder.tell_next_steps(program, screen)?)
         })
     }
 

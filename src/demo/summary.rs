@@ -3,10 +3,11 @@
 //! Everything but the dead letters' reasons is asked of the lake; those are read from the dead-letter topic itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::broker::{DEAD_LETTERS, Read, SIEM};
 use super::screen::{Look, Screen, WIDTH, clipped};
 use super::{DemoError, Outcome, Row, number, text};
 use crate::activity::taxonomy::ActorType;
@@ -18,63 +19,79 @@ const GAP: u16 = 2;
 const EXAMPLES_WIDTH: usize = 42;
 
 pub(super) async fn tell<W: Write>(outcome: &Outcome, screen: &mut Screen<W>) -> Result<(), DemoError> {
-    let actors = outcome.answers.ask(include_str!("queries/actors.sql")).await?;
-    let owners = outcome.answers.ask(include_str!("queries/owners.sql")).await?;
-    let unattributed = outcome.answers.ask(include_str!("queries/unattributed.sql")).await?;
-    write(outcome, &actors, &owners, &unattributed, screen).map_err(DemoError::Output)
+    let answers = &outcome.answers;
+    let statuses = answers.ask(include_str!("queries/statuses.sql")).await?;
+    let actors = answers.ask(include_str!("queries/actors.sql")).await?;
+    let owners = answers.ask(include_str!("queries/owners.sql")).await?;
+    let unattributed = answers.ask(include_str!("queries/unattributed.sql")).await?;
+
+    screen.heading("actorline demo: one day of an invented company, through the whole pipeline")?;
+    write_totals(outcome, &statuses, &actors, screen)?;
+    screen.heading("Who acted")?;
+    write_table(&actors_by_source(&actors), screen)?;
+    screen.heading("Who answers for them")?;
+    write_owners(&owners, screen)?;
+    screen.heading("Nobody is known to answer for")?;
+    write_table(&unattributed_by_reason(&unattributed), screen)?;
+    screen.heading("Dead letters")?;
+    write_table(&dead_letters_by_reason(&outcome.dead_letters), screen)?;
+    Ok(())
 }
 
-fn write<W: Write>(
+fn write_totals<W: Write>(
     outcome: &Outcome,
+    statuses: &[Row],
     actors: &[Row],
-    owners: &[Row],
-    unattributed: &[Row],
     screen: &mut Screen<W>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let sent = &outcome.sent;
     let num_sources = actors.iter().map(|row| text(row, 0)).collect::<BTreeSet<_>>().len();
-    screen.heading("actorline demo")?;
-    screen.parts(&[
-        (Look::Plain, "read       "),
-        (Look::Name, &format!("{} records", sent.num_records)),
-        (Look::Plain, &format!(" of {num_sources} sources, from {} topics", sent.num_topics)),
-        (Look::Plain, &format!(" with {} partitions", sent.num_partitions)),
-    ])?;
-    screen.parts(&[
-        (Look::Plain, "wrote      "),
-        (Look::Name, &format!("{} activities", outcome.siem.len())),
-        (Look::Plain, " to the lake and to the SIEM topic: the same ones, each exactly once"),
-    ])?;
-    screen.parts(&[
-        (Look::Plain, "set aside  "),
-        (Look::Name, &format!("{} dead letters", outcome.dead_letters.len())),
-        (Look::Plain, ", which the lake keeps as well"),
-    ])?;
-    screen
-        .parts(&[(Look::Plain, "took       "), (Look::Name, &format!("{:.1} seconds", outcome.taken.as_secs_f64()))])?;
+    let num_rows: usize = statuses.iter().map(|row| number(row, 1)).sum();
+    let by_status: Vec<String> = statuses.iter().map(|row| format!("{} {}", text(row, 1), text(row, 0))).collect();
+    let totals = [
+        (
+            "read",
+            format!("{} records", sent.num_records),
+            format!(
+                " of {num_sources} sources, from {} topics with {} partitions",
+                sent.num_topics, sent.num_partitions
+            ),
+        ),
+        ("lake", format!("{num_rows} rows"), format!(": {}", by_status.join(", "))),
+        (
+            "SIEM",
+            format!("{} activities", outcome.siem.len()),
+            format!(" on {SIEM}: those of the lake, each exactly once"),
+        ),
+        (
+            "set aside",
+            format!("{} dead letters", outcome.dead_letters.len()),
+            format!(" on {DEAD_LETTERS}: the lake's rejected rows, each exactly once"),
+        ),
+        ("took", format!("{:.1} seconds", outcome.taken.as_secs_f64()), String::new()),
+    ];
+    for (label, count, rest) in totals {
+        screen.parts(&[(Look::Plain, &format!("{label:<11}")), (Look::Name, &count), (Look::Plain, &rest)])?;
+    }
+    Ok(())
+}
 
-    screen.heading("Who acted")?;
-    write_table(&actors_by_source(actors), screen)?;
-
-    screen.heading("Who answers for them")?;
+fn write_owners<W: Write>(owners: &[Row], screen: &mut Screen<W>) -> io::Result<()> {
     for row in owners {
-        let (whose, all, known) = (text(row, 0), number(row, 1), number(row, 2));
-        let whose = if whose == "human" { "people" } else { "machines" };
+        let (all, known) = (number(row, 1), number(row, 2));
+        let (registry, event, overdue) = (number(row, 3), number(row, 4), number(row, 5));
+        let whose = if text(row, 0) == "human" { "people" } else { "machines" };
         let share = format!("{:>3} %", known * 100 / all.max(1));
-        let how = format!("  {known} of {all} have a known owner: {}", answered_by(row));
+        let mut how = format!("  {known} of {all} have a known owner: {registry} from the registry");
+        if event > 0 {
+            how.push_str(&format!(", {event} from the event"));
+        }
         screen.parts(&[(Look::Plain, &format!("{whose:<10}")), (Look::Good, &share), (Look::Plain, &how)])?;
+        if overdue > 0 {
+            screen.line(&format!("{:17}{overdue} of them came from identities past their review or expiry", ""))?;
+        }
     }
-
-    screen.heading("Nobody is known to answer for")?;
-    let mut table = table();
-    for row in unattributed {
-        table.add_row([text(row, 1).to_string(), text(row, 0).to_string(), beginning_of(text(row, 2), EXAMPLES_WIDTH)]);
-    }
-    align_right(&mut table, 0..1);
-    write_table(&table, screen)?;
-
-    screen.heading("Dead letters")?;
-    write_table(&dead_letters_by_reason(outcome), screen)
+    Ok(())
 }
 
 /// Sources across, actor types down in the taxonomy's order, with sums at both ends.
@@ -105,23 +122,21 @@ fn actors_by_source(rows: &[Row]) -> Table {
     table
 }
 
-fn answered_by(row: &Row) -> String {
-    let (registry, event, overdue) = (number(row, 3), number(row, 4), number(row, 5));
-    let mut parts = vec![format!("{registry} by the registry")];
-    if event > 0 {
-        parts.push(format!("{event} by the event"));
+/// Why nobody answers, with some of those for whom.
+fn unattributed_by_reason(rows: &[Row]) -> Table {
+    let mut table = table();
+    for row in rows {
+        let actors = beginning_of(text(row, 2), EXAMPLES_WIDTH);
+        table.add_row([text(row, 1).to_string(), text(row, 0).to_string(), actors]);
     }
-    let mut text = parts.join(", ");
-    if overdue > 0 {
-        text.push_str(&format!("; {overdue} are past their review or expiry"));
-    }
-    text
+    align_right(&mut table, 0..1);
+    table
 }
 
 /// What the dead letters' own headers say, with the topics they came from.
-fn dead_letters_by_reason(outcome: &Outcome) -> Table {
+fn dead_letters_by_reason(dead_letters: &[Read]) -> Table {
     let mut reasons: BTreeMap<(&str, &str), Vec<(&str, &str)>> = BTreeMap::new();
-    for letter in &outcome.dead_letters {
+    for letter in dead_letters {
         let header = |name| letter.headers.get(name).map_or("", String::as_str);
         let topic = letter.position.split('/').next().unwrap_or_default();
         reasons
@@ -158,7 +173,7 @@ fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
     }
 }
 
-fn write_table<W: Write>(table: &Table, screen: &mut Screen<W>) -> std::io::Result<()> {
+fn write_table<W: Write>(table: &Table, screen: &mut Screen<W>) -> io::Result<()> {
     let mut table = table.clone();
     for column in table.column_iter_mut() {
         column.set_padding((0, GAP));

@@ -44,51 +44,85 @@ const NAMED_CHARS_MIN: usize = 11;
 
 /// What ties the step at `index` to an earlier one, else to a later one; none if it stands alone.
 pub(super) fn find(steps: &[Ties], index: usize) -> Option<Thread> {
-    let step = steps.get(index)?;
+    let search = Search { steps, step: steps.get(index)? };
     let earlier = || (0..index).rev();
-    strongest(step, steps, earlier).or_else(|| strongest(step, steps, || index + 1..steps.len()))
+    let later = || index + 1..steps.len();
+    search
+        .by_credential(earlier)
+        .or_else(|| search.by_id(earlier))
+        // The first step that has it is where it comes from.
+        .or_else(|| search.by_name(0..index))
+        // A session that goes on says more than a target or an address that was seen before.
+        .or_else(|| search.by_id(later))
+        .or_else(|| search.by_place(earlier))
+        .or_else(|| search.by_credential(later))
+        .or_else(|| search.by_place(later))
 }
 
-/// Which of the credentials of other steps the raw event of the step at `index` names, beside its own.
+/// Which credential of earlier steps the raw event of the step at `index` names, beside its own.
 pub(super) fn named_credential(steps: &[Ties], index: usize) -> Option<Thread> {
     let step = steps.get(index)?;
-    (0..index).rev().find_map(|other| {
-        let used = [&steps[other].credential, &steps[other].issued];
-        let named = used
-            .into_iter()
-            .find(|id| names(step, id) && ![&step.credential, &step.issued, &step.session].contains(id))?;
+    let own = [&step.credential, &step.issued, &step.session];
+    steps.iter().take(index).enumerate().find_map(|(other, Ties { credential, issued, .. })| {
+        let named = [credential, issued].into_iter().find(|id| names(step, id) && !own.contains(id))?;
         Some(Thread { kind: Kind::Names, value: named.clone(), step: other })
     })
 }
 
-fn strongest<I: Iterator<Item = usize>>(step: &Ties, steps: &[Ties], others: impl Fn() -> I) -> Option<Thread> {
-    let tie = |kind, value: &str, is_tied: &dyn Fn(&Ties) -> bool| {
+/// Looks for one step among others, which each method gets in the order in which they are tried.
+struct Search<'a> {
+    steps: &'a [Ties],
+    step: &'a Ties,
+}
+
+impl Search<'_> {
+    fn by_credential<I: Iterator<Item = usize>>(&self, others: impl Fn() -> I) -> Option<Thread> {
+        let credential = &self.step.credential;
+        // A step that used the credential after it was issued is nearer, and says the same.
+        self.by(Kind::Credential, credential, others(), |other| other.credential == *credential)
+            .or_else(|| self.by(Kind::Issued, credential, others(), |other| other.issued == *credential))
+    }
+
+    fn by_id<I: Iterator<Item = usize>>(&self, others: impl Fn() -> I) -> Option<Thread> {
+        let Ties { session, correlation, .. } = self.step;
+        self.by(Kind::Session, session, others(), |other| other.session == *session)
+            .or_else(|| self.by(Kind::Correlation, correlation, others(), |other| other.correlation == *correlation))
+    }
+
+    fn by_name(&self, mut others: impl Iterator<Item = usize>) -> Option<Thread> {
+        others.find_map(|other| {
+            let Ties { credential, issued, correlation, .. } = &self.steps[other];
+            let named = [credential, issued, correlation].into_iter().find(|id| names(self.step, id))?;
+            Some(Thread { kind: Kind::Names, value: named.clone(), step: other })
+        })
+    }
+
+    fn by_place<I: Iterator<Item = usize>>(&self, others: impl Fn() -> I) -> Option<Thread> {
+        let Ties { target, address, .. } = self.step;
+        self.by(Kind::Target, target, others(), |other| other.target == *target)
+            .or_else(|| self.by(Kind::Address, address, others(), |other| other.address == *address))
+            .or_else(|| {
+                others().find_map(|other| {
+                    let target = &self.steps[other].target;
+                    let name = target.split_once(':').map_or(target.as_str(), |(_, name)| name);
+                    names(self.step, name).then(|| Thread { kind: Kind::Target, value: target.clone(), step: other })
+                })
+            })
+    }
+
+    fn by(
+        &self,
+        kind: Kind,
+        value: &str,
+        mut others: impl Iterator<Item = usize>,
+        is_tied: impl Fn(&Ties) -> bool,
+    ) -> Option<Thread> {
         if value.is_empty() {
             return None;
         }
-        others().find(|other| is_tied(&steps[*other])).map(|step| Thread { kind, value: value.to_string(), step })
-    };
-    // A step that used the credential after it was issued is nearer, and says the same.
-    tie(Kind::Credential, &step.credential, &|other| other.credential == step.credential)
-        .or_else(|| tie(Kind::Issued, &step.credential, &|other| other.issued == step.credential))
-        .or_else(|| tie(Kind::Session, &step.session, &|other| other.session == step.session))
-        .or_else(|| tie(Kind::Correlation, &step.correlation, &|other| other.correlation == step.correlation))
-        .or_else(|| {
-            others().find_map(|other| {
-                let Ties { credential, issued, correlation, .. } = &steps[other];
-                let named = [credential, issued, correlation].into_iter().find(|id| names(step, id))?;
-                Some(Thread { kind: Kind::Names, value: named.clone(), step: other })
-            })
-        })
-        .or_else(|| tie(Kind::Target, &step.target, &|other| other.target == step.target))
-        .or_else(|| tie(Kind::Address, &step.address, &|other| other.address == step.address))
-        .or_else(|| {
-            others().find_map(|other| {
-                let target = &steps[other].target;
-                let name = target.split_once(':').map_or(target.as_str(), |(_, name)| name);
-                names(step, name).then(|| Thread { kind: Kind::Target, value: target.clone(), step: other })
-            })
-        })
+        let step = others.find(|other| is_tied(&self.steps[*other]))?;
+        Some(Thread { kind, value: value.to_string(), step })
+    }
 }
 
 fn names(step: &Ties, id: &str) -> bool {

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod bad_input;
+mod demo;
 mod documents;
 mod hostile_values;
 mod kafka;

@@ -50,7 +50,7 @@ SELECT
     WHEN event_time < '2025-03-11T14:19:00Z' THEN 'It fails, and the agent pushes its log to a public repository, key included'
     WHEN event_time < '2025-03-11T14:28:00Z' THEN 'Somebody else uses the key, makes a second one and takes on the deploy role'
     WHEN event_time < '2025-03-11T14:39:00Z' THEN 'The role opens the cluster: three secrets, a shell, a token, a job that stays'
-    WHEN event_time < '2025-03-11T14:52:00Z' THEN 'The secrets open two more clouds and an AI platform'
+    WHEN event_time < '2025-03-11T14:52:00Z' THEN 'The secrets are tried on two more clouds and an AI platform'
     WHEN event_time < '2025-03-11T15:00:00Z' THEN 'Back in AWS, looking for a way to stay'
     ELSE 'People shut one door after the other, and somebody still tries them'
   END,

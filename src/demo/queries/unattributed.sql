@@ -5,7 +5,7 @@ WITH reasons AS (
       WHEN status = 'unmapped' THEN 'no mapping recognises the event'
       WHEN actor_type = 'anonymous' THEN 'nobody had signed in'
       WHEN actor_type = 'unknown' AND actor_id IS NULL THEN 'the platform names nobody'
-      WHEN actor_type = 'unknown' THEN 'a role that people and machines can take on'
+      WHEN actor_type = 'unknown' THEN 'nothing in the event says what it is'
       WHEN owner_basis = 'ambiguous' THEN 'several registry entries claim the identity'
       WHEN owner_basis = 'expired' THEN 'the registry entry had ended'
       WHEN actor_class = 'human' THEN 'a person who is not in the registry'

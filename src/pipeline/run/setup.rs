@@ -130,7 +130,10 @@ async fn record_limits(client: &ClientConfig, topics: &[&str]) -> Result<Vec<(St
     if resources.is_empty() {
         return Ok(Vec::new());
     }
-    let options = AdminOptions::new().request_timeout(Some(DESCRIBE_TIMEOUT));
+    // Any broker knows. The client alone would wait for the controller, which may be away.
+    let brokers = admin.inner().fetch_metadata(topics.first().copied(), DESCRIBE_TIMEOUT)?;
+    let broker = brokers.brokers().first().map(|broker| broker.id());
+    let options = AdminOptions::new().request_timeout(Some(DESCRIBE_TIMEOUT)).broker_id(broker);
     let answers = admin.describe_configs(&resources, &options).await?;
     let mut limits = Vec::new();
     for (topic, answer) in topics.iter().zip(answers) {
