@@ -141,6 +141,10 @@ impl<'a> Run<'a> {
         let client: ClientConfig = setup::client(&config.kafka);
         let encoding = setup::encoding(config, &client, runtime)?;
         let lake = setup::lake(config, runtime)?;
+        if let Some(lake) = &lake {
+            let kept = lake.keep_generation(normalizer.generation(), normalizer.generation_document());
+            runtime.block_on(kept).map_err(RunError::Lake)?;
+        }
         let instance = config.kafka.instance.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
         let in_flight = InFlight::default();
         let siem = match setup::siem_settings(config, &client, &instance) {
