@@ -9,6 +9,7 @@ pub mod activity;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod diagnostic;
 pub mod envelope;
 pub mod event;

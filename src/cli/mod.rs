@@ -3,6 +3,7 @@
 //! Data goes to stdout and everything else to stderr. What a command exits with is part of its contract:
 //! scripts tell findings from mistakes by it.
 
+mod demo;
 mod explain;
 mod lake;
 mod mapping;
@@ -28,6 +29,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Everything once on this machine: example events through an embedded broker, and the story of one incident
+    Demo(demo::DemoArguments),
     /// Turn files or stdin into activities
     Normalize(normalize::Arguments),
     /// Show which rule set each column of an event, and what else was considered
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match &command {
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Normalize(arguments) => normalize::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Mapping(arguments) => mapping::run(arguments),

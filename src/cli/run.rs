@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     result.map_err(|error| Failure::Outside(error.into()))
 }
 
-fn normalizer(config: &Config) -> Result<Arc<Normalizer>, Failure> {
+pub(super) fn normalizer(config: &Config) -> Result<Arc<Normalizer>, Failure> {
     let library = MappingArguments { mappings: config.mappings.clone() }.library()?;
     let registry = RegistryArguments { registry: config.registry.clone() }.load()?;
     let unknown: Vec<String> = config

@@ -23,9 +23,12 @@ use crate::record::Header;
 ///
 /// A topic of which nothing could be learnt is missing. That is no small thing: positions are kept under the id, so
 /// taking "unknown" for "has none" would look for them in the wrong place.
+///
+/// Asks `broker`. Left to itself the client would wait for the controller, which has no part in this and may be away.
 pub(super) fn topic_ids<C: ClientContext>(
     client: &Client<C>,
     topics: &[&str],
+    broker: i32,
     timeout: Duration,
 ) -> HashMap<String, Option<Arc<str>>> {
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
@@ -46,6 +49,7 @@ pub(super) fn topic_ids<C: ClientContext>(
             let mut reason: [c_char; 256] = [0; 256];
             // A timeout out of range leaves the default, which is finite too.
             rd::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, reason.as_mut_ptr(), reason.len());
+            rd::rd_kafka_AdminOptions_set_broker(options, broker, reason.as_mut_ptr(), reason.len());
         }
         rd::rd_kafka_DescribeTopics(client.native_ptr(), collection, options, queue);
         let event = rd::rd_kafka_queue_poll(queue, timeout_ms);

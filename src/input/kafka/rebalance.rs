@@ -217,12 +217,16 @@ fn with_topic_ids(
     names.sort_unstable();
     names.dedup();
     let mut ids: HashMap<String, Option<Arc<str>>> = HashMap::new();
-    for _ in 0..NUM_ATTEMPTS_MAX {
+    for attempt in 0..NUM_ATTEMPTS_MAX {
         let missing: Vec<&str> = names.iter().copied().filter(|name| !ids.contains_key(*name)).collect();
         if missing.is_empty() {
             break;
         }
-        ids.extend(native::topic_ids(consumer.client(), &missing, REQUEST_TIMEOUT));
+        let metadata = consumer.fetch_metadata(missing.first().copied(), REQUEST_TIMEOUT);
+        let metadata = metadata.map_err(|source| InputError::Request { doing: "ask for the brokers", source })?;
+        // Another one each time, should one be away.
+        let Some(broker) = metadata.brokers().iter().cycle().nth(attempt) else { continue };
+        ids.extend(native::topic_ids(consumer.client(), &missing, broker.id(), REQUEST_TIMEOUT));
     }
     let mut topics: HashMap<&str, Arc<str>> = HashMap::new();
     elements
