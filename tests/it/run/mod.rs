@@ -1,5 +1,6 @@
 //! `actorline run` against a real broker, as processes of their own.
 
+mod corruption;
 mod ends;
 mod instance;
 mod kills;
