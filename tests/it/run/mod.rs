@@ -2,6 +2,7 @@
 
 mod corruption;
 mod ends;
+mod figures;
 mod instance;
 mod kills;
 mod outcome;
