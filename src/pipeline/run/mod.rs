@@ -247,8 +247,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Writes down where reading began for partitions that are new to the group.
+    /// Writes down where reading began for partitions that are new to the group. With a SIEM its transactions do.
     fn announce(&mut self) {
+        if self.siem.is_some() {
+            return;
+        }
         let new: Vec<_> = self
             .partitions
             .iter()
