@@ -3,7 +3,11 @@
 
 DIR ?= ./actorline-demo
 
-.PHONY: demo test test-all check bench tools-build tools-test tools-check
+# Where tools of the tests are installed, outside of the source tree, and the S3 gateway's version.
+TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/actorline/tools/bin
+VERSITYGW_VERSION := v1.8.0
+
+.PHONY: demo test test-all check bench tools-build tools-test tools-test-all tools-check
 
 # The whole product once, on this machine, with nothing else running. `make demo DIR=…` puts its lake elsewhere.
 demo: tools-build
@@ -15,8 +19,10 @@ demo: tools-build
 test: tools-test
 	cargo test
 
-# Everything in `test`, and what needs tools beyond it. At present nothing does.
-test-all: test
+# Everything in `test`, and the lake on a real S3 API.
+test-all: tools-test-all
+	GOBIN="$(TOOLS)" go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
+	PATH="$(TOOLS):$$PATH" $(MAKE) test
 
 # What a change must pass beside the tests.
 check: tools-check
@@ -32,6 +38,9 @@ tools-build:
 
 tools-test:
 	@.ci/require test
+
+tools-test-all:
+	@.ci/require test-all
 
 tools-check:
 	@.ci/require check

@@ -55,7 +55,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut output = match &arguments.lake {
         Some(url) => {
             let options = arguments.options.iter().cloned().collect();
-            Output::Lake(Box::new(LakeOutput::open(&LakeLocation { url: url.clone(), options })?))
+            let location = LakeLocation { url: url.clone(), options };
+            Output::Lake(Box::new(LakeOutput::open(&location, &normalizer)?))
         }
         None => Output::Lines(BufWriter::new(io::stdout().lock())),
     };
@@ -120,10 +121,12 @@ struct LakeOutput {
 }
 
 impl LakeOutput {
-    fn open(location: &LakeLocation) -> Result<LakeOutput, Failure> {
+    fn open(location: &LakeLocation, normalizer: &Normalizer) -> Result<LakeOutput, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.context("failed to start").map_err(Failure::Outside)?;
         let lake = runtime.block_on(Lake::open(location)).map_err(lake_failure)?;
+        let kept = lake.keep_generation(normalizer.generation(), normalizer.generation_document());
+        runtime.block_on(kept).map_err(lake_failure)?;
         Ok(LakeOutput { runtime, lake, rows: RowBuilder::default() })
     }
 

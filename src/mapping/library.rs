@@ -25,6 +25,8 @@ pub struct Library {
     recognise: Vec<Condition>,
     by_name: HashMap<String, usize>,
     headers: Vec<String>,
+    /// Everything that the plans were compiled from.
+    files: Files,
     content_hash: String,
 }
 
@@ -56,7 +58,10 @@ impl Library {
         }
         let headers = plans.iter().flat_map(|plan| &plan.context_names);
         let headers = headers.filter_map(|name| name.strip_prefix("header.")).map(str::to_string).collect();
-        Ok(Library { plans, recognition, recognise, by_name, headers, content_hash: hash_files(files) })
+        let used = files.iter().filter(|(path, _)| !path.contains("/tests/"));
+        let files: Files = used.map(|(path, text)| (path.clone(), text.clone())).collect();
+        let content_hash = hash_files(&files);
+        Ok(Library { plans, recognition, recognise, by_name, headers, files, content_hash })
     }
 
     pub fn plans(&self) -> &[Plan] {
@@ -106,6 +111,11 @@ impl Library {
         &self.headers
     }
 
+    /// The mappings, fragments and tables that the plans were compiled from.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// A hash of everything that shapes what mappings derive.
     pub fn content_hash(&self) -> &str {
         &self.content_hash
@@ -136,7 +146,7 @@ fn name_all(plans: &[Plan], diagnostics: &mut Diagnostics) -> HashMap<String, us
 
 fn hash_files(files: &Files) -> String {
     let mut hasher = Sha256::new();
-    for (path, text) in files.iter().filter(|(path, _)| !path.contains("/tests/")) {
+    for (path, text) in files {
         for part in [path.as_bytes(), text.as_bytes()] {
             hasher.update(part.len().to_le_bytes());
             hasher.update(part);

@@ -3,6 +3,7 @@
 //! Every record leaves at least one row. The same record, mappings and registry give the same rows, byte for byte:
 //! nothing here does I/O or reads a clock.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -21,6 +22,7 @@ use crate::mapping::apply::Prepared;
 use crate::mapping::event_uid::{hash_bytes, hash_event};
 use crate::mapping::library::Library;
 use crate::mapping::plan::Plan;
+use crate::organisation::OwnedKind;
 use crate::record::RawRecord;
 use crate::rejection::Rejection;
 
@@ -85,6 +87,21 @@ impl Normalizer {
     /// The name of the mappings, registry and organisation together, as `mapping_version` carries it.
     pub fn generation(&self) -> &str {
         &self.generation
+    }
+
+    /// Everything that the generation is made of, to be kept beside the rows that it shapes: the same bytes for the same
+    /// generation.
+    pub fn generation_document(&self) -> Vec<u8> {
+        let organisation = self.registry.organisation();
+        let own: BTreeMap<&str, BTreeSet<&str>> =
+            OwnedKind::ALL.into_iter().map(|kind| (kind.as_str(), organisation.ids(kind).collect())).collect();
+        let document = serde_json::json!({
+            "generation": self.generation,
+            "mappings": self.library.files(),
+            "registry": self.registry.entries(),
+            "organisation": own,
+        });
+        document.to_string().into_bytes()
     }
 
     pub fn library(&self) -> &Library {

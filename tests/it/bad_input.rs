@@ -1,18 +1,24 @@
 //! Bad input as producers really send it: each is rejected with its reason and place, and never more than its record.
 //!
-//! The numbers are those of the catalogue of bad input. Rows about what events say, not how they arrive (duplicate
+//! Each rejection is looked at twice: as what goes to the dead letters, and as the row that the lake keeps. The numbers are those of the catalogue of bad input. Rows about what events say, not how they arrive (duplicate
 //! keys, numbers), only have to leave the bytes as they are here.
 
 use std::io::Write;
 use std::path::PathBuf;
 
+use actorline::activity::{Column, Value};
 use actorline::envelope::cut;
 use actorline::input::files::Files;
+use actorline::pipeline::normalize::{Route, Scratch};
 use actorline::record::{Header, Position, RawRecord};
 use actorline::rejection::{Reason, Rejection, Stage};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bumpalo::Bump;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+
+use crate::rows;
 
 fn record(value: impl Into<Vec<u8>>) -> RawRecord {
     RawRecord {
@@ -41,7 +47,34 @@ fn assert_rejected(record: &RawRecord, stage: Stage, reason: Reason) -> String {
     assert_eq!((rejection.stage, rejection.reason), (stage, reason), "{rejection}");
     assert!(rejection.detail.len() < 200, "a detail is for people: {}", rejection.detail);
     assert_eq!(record.value, value, "the original bytes stay what they are");
+    assert_row_of(record, &rejection);
     rejection.detail
+}
+
+/// The lake keeps one row with the position, the reason and every byte, and the next record is not touched by it.
+#[track_caller]
+fn assert_row_of(bad: &RawRecord, rejection: &Rejection) {
+    let normalizer = rows::acme();
+    let mut scratch = Scratch::default();
+    let mut seen = Vec::new();
+    for record in [bad, &rows::record(r#"{"acme_id":"1","op":"read"}"#)] {
+        normalizer.normalize(record, &Route::default(), &mut scratch, &mut |row, rejected| {
+            let column = |column| row.text(column).unwrap_or_default().to_string();
+            seen.push((column(Column::Status), column(Column::Raw), column(Column::RawEncoding), rejected.cloned()));
+            if rejected.is_some() {
+                assert_eq!(row.text(Column::InputTopic), Some(&*bad.position.topic));
+                assert_eq!(row.get(Column::InputOffset), Value::Int(bad.position.offset));
+                assert_eq!((row.get(Column::InputIndex), row.get(Column::InputCount)), (Value::Int(0), Value::Int(1)));
+                let Value::TextList([issue]) = row.get(Column::Issues) else { panic!("one issue says why") };
+                assert!(issue.starts_with(&format!("{}:{}:", rejection.reason.as_str(), rejection.stage.as_str())));
+            }
+        });
+    }
+    let [(status, raw, encoding, rejected), (next_status, ..)] = seen.as_slice() else { panic!("{} rows", seen.len()) };
+    assert_eq!((status.as_str(), rejected.as_ref()), ("rejected", Some(rejection)));
+    let kept = if encoding == "base64" { BASE64.decode(raw).expect("base64") } else { raw.clone().into_bytes() };
+    assert!(kept == bad.value.clone().unwrap_or_default(), "the lake keeps every byte");
+    assert_eq!(next_status, "mapped");
 }
 
 #[track_caller]

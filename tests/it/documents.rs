@@ -1,15 +1,19 @@
-//! Documents that are generated from the code, and checked for being up to date.
+//! Documents are up to date: what is generated from the code is what the code says, and what is written by hand shows
+//! what the program does and leaves nothing out.
 //!
-//! With ACTORLINE_UPDATE=1 the tests write them instead.
+//! With ACTORLINE_UPDATE=1 the tests write the generated ones instead.
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Command;
 
 use actorline::activity::taxonomy::CLOSED_SETS;
 use actorline::activity::{COLUMNS, Kind};
+use actorline::config::{self, Config};
 use actorline::mapping::functions;
 use actorline::mapping::grammar::{CASE, COMPANIONS, CONDITION_WORDS, FRAGMENT, HEADS, HOP, MAPPING, TARGET, TESTS};
 use actorline::mapping::schema::json_schema;
+use regex::Regex;
 
 #[test]
 fn the_schema_of_mapping_files_is_up_to_date() {
@@ -68,6 +72,181 @@ fn the_page_of_the_mapping_language_names_every_key_and_function() {
     let is_named = |name: &str| page.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == name);
     let missing: Vec<&str> = names.filter(|name| !is_named(name)).collect();
     assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn the_page_of_the_configuration_names_every_key_of_each_section() {
+    let page = read("docs/configuration.md");
+    for section in ["", "kafka", "topics", "lake", "siem", "dead_letters", "telemetry"] {
+        let known = keys_known_in(section);
+        assert!(!known.is_empty(), "`{section}` lists no keys");
+        let part = match section {
+            "" => &page[..],
+            section => part_below(&page, &format!("### `{section}`")),
+        };
+        let missing: Vec<&String> = known.iter().filter(|key| !part.contains(&format!("`{key}`"))).collect();
+        assert_eq!(missing, Vec::<&String>::new(), "of `{section}`");
+    }
+}
+
+#[test]
+fn the_example_of_the_configuration_is_accepted_and_shows_the_defaults() {
+    let page = read("docs/configuration.md");
+    let shown = parse(block(&page, "yaml", 0)).expect("the example is accepted");
+    let smallest = "kafka: { brokers: b, group: g }\ntopics: { t: auto }\nlake: { url: file:///l }\n\
+                    siem: { topic: s }\ndead_letters: { topic: d }\n";
+    let default = parse(smallest).expect("the smallest is accepted");
+    let numbers = |config: &Config| {
+        let lake = config.lake.as_ref().expect("a lake");
+        let siem = config.siem.as_ref().expect("a siem");
+        let dead_letters = config.dead_letters.as_ref().expect("dead letters");
+        let sizes = [lake.target_file_bytes, lake.max_buffer_bytes, dead_letters.max_bytes];
+        (lake.commit_interval, siem.commit_interval, sizes, siem.include_raw, config.telemetry.listen)
+    };
+    assert_eq!(numbers(&shown), numbers(&default));
+}
+
+/// Both ways: what the page calls refused is, and what the code refuses is in the page.
+#[test]
+fn the_page_of_the_configuration_names_the_refused_properties_of_kafka() {
+    let page = read("docs/configuration.md");
+    let table = part_below(&page, "These are refused:");
+    let shown = first_cells(table);
+    for name in &shown {
+        let text = format!(
+            "kafka: {{ brokers: b, group: g, properties: {{ {name}: 'file:///x' }} }}\ntopics: {{ t: auto }}\nlake: {{ url: file:///l }}\n"
+        );
+        assert!(parse(&text).is_err(), "`{name}` is accepted");
+    }
+    let source = read("src/config/kafka_properties.rs");
+    let refused = Regex::new(r#"\("([a-z.]+)", "#).unwrap();
+    let missing: Vec<&str> = refused
+        .captures_iter(&source)
+        .map(|found| found.get(1).unwrap().as_str())
+        .filter(|name| !shown.iter().any(|known| known == name))
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn the_example_of_the_readme_is_what_comes_out() {
+    let readme = read("README.md");
+    let event = "docs/examples/events/agent-push.json";
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+    assert_eq!(json(block(&readme, "json", 0)), json(&read(event)));
+    let printed = json(&actorline(&["normalize", "--registry", "docs/examples/registry", event]));
+    for (column, value) in json(block(&readme, "json", 1)).as_object().expect("an object") {
+        assert_eq!(&printed[column], value, "{column}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_source() {
+    let readme = read("README.md");
+    let listed = first_cells(part_below(&readme, "## Sources"));
+    let mut sources: Vec<String> = std::fs::read_dir(path("mappings"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with('_'))
+        .collect();
+    sources.sort();
+    assert_eq!(listed, sources);
+}
+
+#[test]
+fn the_examples_fill_a_lake_and_each_query_finds_something_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = folder.path().join("lake").display().to_string();
+    actorline(&["normalize", "--registry", "docs/examples/registry", "--lake", &lake, "docs/examples/events"]);
+    for entry in std::fs::read_dir(path("docs/examples/queries")).unwrap() {
+        let file = entry.unwrap().path();
+        let rows = actorline(&["query", "--lake", &lake, &std::fs::read_to_string(&file).unwrap()]);
+        assert!(!rows.is_empty(), "{} finds nothing", file.display());
+    }
+}
+
+/// Recipes print the queries that they talk of, so that a reader need not look elsewhere.
+#[test]
+fn the_recipes_show_the_queries_as_they_are() {
+    let page = read("docs/recipes.md");
+    for entry in std::fs::read_dir(path("docs/examples/queries")).unwrap() {
+        let file = entry.unwrap().path();
+        let query = std::fs::read_to_string(&file).unwrap();
+        assert!(page.contains(&query), "docs/recipes.md lacks {}", file.display());
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let link = Regex::new(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)").unwrap();
+    let pages = std::fs::read_dir(path("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|page| page.extension().is_some_and(|extension| extension == "md"));
+    let mut broken = Vec::new();
+    for page in pages.chain([path("README.md")]) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let targets = link.captures_iter(&text).map(|found| page.with_file_name(&found[1]));
+        broken.extend(targets.filter(|target| !target.exists()).map(|target| (page.clone(), target)));
+    }
+    assert_eq!(broken, []);
+}
+
+/// The keys that the reader itself names when it meets one that it does not know.
+fn keys_known_in(section: &str) -> Vec<String> {
+    let text = match section {
+        "" => "no_such_key: 1\n".to_string(),
+        // Its keys are topics; those of a topic are meant.
+        "topics" => "topics: { t: { no_such_key: 1 } }\n".to_string(),
+        section => format!("{section}: {{ no_such_key: 1 }}\n"),
+    };
+    let mistakes = parse(&text).expect_err("an unknown key");
+    let known = mistakes.iter().find_map(|mistake| mistake.message.split_once("known here are ")).map(|found| found.1);
+    known.map(|names| names.split(", ").map(|name| name.trim_matches('`').to_string()).collect()).unwrap_or_default()
+}
+
+fn parse(text: &str) -> Result<Config, Vec<config::Mistake>> {
+    config::parse(text, &|_| Some("a secret".to_string()))
+}
+
+/// What stands below a heading or line, up to the next heading.
+fn part_below<'a>(page: &'a str, line: &str) -> &'a str {
+    let (_, below) = page.split_once(&format!("{line}\n")).unwrap_or_else(|| panic!("no `{line}`"));
+    below.split("\n#").next().unwrap_or(below)
+}
+
+/// The names in backticks in the first column of a table.
+fn first_cells(table: &str) -> Vec<String> {
+    let name = Regex::new("`([^`]+)`").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    cells
+        .flat_map(|cell| {
+            name.captures_iter(cell)
+                .map(|found| found[1].to_string())
+                .take_while(|name| !name.contains('/'))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The content of the `index`th fenced block of `language`.
+fn block<'a>(page: &'a str, language: &str, index: usize) -> &'a str {
+    let fence = format!("```{language}\n");
+    let below = page.split(&fence).nth(index + 1).unwrap_or_else(|| panic!("no {language} block {index}"));
+    below.split("```").next().unwrap_or(below)
+}
+
+fn actorline(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_actorline"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the binary starts");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn path(name: &str) -> std::path::PathBuf {

@@ -13,6 +13,7 @@ mod lake;
 mod lake_s3;
 mod mapping_language;
 mod mapping_mistakes;
+mod mutated_events;
 mod query;
 mod registry_command;
 mod rows;

@@ -141,6 +141,10 @@ impl<'a> Run<'a> {
         let client: ClientConfig = setup::client(&config.kafka);
         let encoding = setup::encoding(config, &client, runtime)?;
         let lake = setup::lake(config, runtime)?;
+        if let Some(lake) = &lake {
+            let kept = lake.keep_generation(normalizer.generation(), normalizer.generation_document());
+            runtime.block_on(kept).map_err(RunError::Lake)?;
+        }
         let instance = config.kafka.instance.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
         let in_flight = InFlight::default();
         let siem = match setup::siem_settings(config, &client, &instance) {
@@ -243,8 +247,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Writes down where reading began for partitions that are new to the group.
+    /// Writes down where reading began for partitions that are new to the group. With a SIEM its transactions do.
     fn announce(&mut self) {
+        if self.siem.is_some() {
+            return;
+        }
         let new: Vec<_> = self
             .partitions
             .iter()

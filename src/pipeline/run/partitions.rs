@@ -71,7 +71,7 @@ pub(super) struct Partitions {
 }
 
 impl Partitions {
-    pub fn assign(&mut self, id: TopicPartition, route: Arc<Route>, starts: Starts) {
+    pub fn assign(&mut self, id: TopicPartition, route: Arc<Route>, starts: Starts) -> &Partition {
         let (reading, siem, lake) = (self.next_epoch(), self.next_epoch(), self.next_epoch());
         let cursor = |start: NextOffset, epoch| Cursor { stored: start, taken: start, base: start, epoch };
         let partition = Partition {
@@ -85,7 +85,8 @@ impl Partitions {
             lake: starts.lake.map(|start| cursor(start, lake)),
             id: Arc::new(id),
         };
-        self.assigned.insert((Arc::clone(&partition.id.topic), partition.id.partition), partition);
+        let key = (Arc::clone(&partition.id.topic), partition.id.partition);
+        self.assigned.entry(key).insert_entry(partition).into_mut()
     }
 
     pub fn revoke(&mut self, topic: &Arc<str>, partition: i32) -> Option<Partition> {

@@ -142,7 +142,10 @@ impl Run<'_> {
                             lake: self.lake.as_ref().map(|_| start),
                             is_new: false,
                         });
-                        self.partitions.assign(id, route, starts);
+                        let partition = self.partitions.assign(id, route, starts);
+                        if let Some(siem) = self.siem.as_mut().filter(|_| partition.is_new) {
+                            siem.announce(partition);
+                        }
                     }
                     // Partitions that were added are not paused yet.
                     if self.is_paused {

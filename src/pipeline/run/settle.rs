@@ -141,5 +141,11 @@ impl Run<'_> {
             }
         }
         self.partitions.rewind(id, side, position);
+        // What was forgotten may have been the only word of where reading began.
+        if let (Side::Siem, Some(siem), Some(partition)) = (side, &mut self.siem, self.partitions.get_mut(id))
+            && partition.is_new
+        {
+            siem.announce(partition);
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::warn;
 
-use super::partitions::Epoch;
+use super::partitions::{Epoch, Partition};
 use super::resume::InFlight;
 use crate::checkpoint::{NextOffset, TopicPartition};
 use crate::input::kafka::{self, Generation};
@@ -120,9 +120,19 @@ impl SiemWriter {
         })
     }
 
+    /// Makes the next transaction write down where reading of a partition began, whether or not records come.
+    ///
+    /// In a transaction like all others: a plain commit could arrive late and take the group's position back.
+    pub fn announce(&mut self, partition: &Partition) {
+        if let Some(cursor) = partition.siem {
+            let (id, begun) = (Arc::clone(&partition.id), partition.begun);
+            self.push(Taken { id, epoch: cursor.epoch, begun, to: cursor.taken }, Batch::default());
+        }
+    }
+
     /// Takes the records of a chunk; `taken` says how far they bring the partition.
     pub fn push(&mut self, taken: Taken, batch: Batch) {
-        self.queued_bytes += batch.num_bytes();
+        self.queued_bytes += weight(&batch);
         self.oldest.get_or_insert_with(Instant::now);
         self.queue.push_back((taken, batch));
     }
@@ -130,7 +140,7 @@ impl SiemWriter {
     /// Forgets what waits for `id`: it will be read again.
     pub fn forget(&mut self, id: &TopicPartition) {
         self.queue.retain(|(taken, _)| *taken.id != *id);
-        self.queued_bytes = self.queue.iter().map(|(_, batch)| batch.num_bytes()).sum();
+        self.queued_bytes = self.queue.iter().map(|(_, batch)| weight(batch)).sum();
     }
 
     pub fn num_bytes(&self) -> usize {
@@ -153,7 +163,7 @@ impl SiemWriter {
         let mut ends: BTreeMap<Arc<TopicPartition>, Taken> = BTreeMap::new();
         let mut batches = Vec::new();
         while let Some((taken, batch)) = self.queue.pop_front() {
-            num_bytes += batch.num_bytes();
+            num_bytes += weight(&batch);
             num_records += batch.len();
             ends.insert(Arc::clone(&taken.id), taken);
             if !batch.is_empty() {
@@ -165,8 +175,7 @@ impl SiemWriter {
         }
         self.queued_bytes = self.queued_bytes.saturating_sub(num_bytes);
         self.oldest = (!self.queue.is_empty()).then_some(oldest);
-        // At least one, so that a transaction of positions alone counts as under way.
-        self.in_flight_bytes = num_bytes.max(1);
+        self.in_flight_bytes = num_bytes;
         self.in_flight.set(true);
         let job = Job { partitions: ends.into_values().collect(), batches, generation: Arc::clone(generation) };
         // Should the thread be gone, its last report says why.
@@ -208,6 +217,11 @@ impl Drop for SiemWriter {
             let _ = thread.join();
         }
     }
+}
+
+/// What a chunk's records take while they wait, which is something even if there are none: positions wait too.
+fn weight(batch: &Batch) -> usize {
+    size_of::<(Taken, Batch)>() + batch.num_bytes()
 }
 
 fn commit_jobs(mut sink: SiemSink, jobs: &Receiver<Job>, reports: &Sender<Report>, in_flight: &InFlight) {

@@ -10,6 +10,7 @@ mod columns;
 mod commit;
 mod error;
 mod files;
+mod generations;
 mod location;
 mod log;
 mod statistics;

@@ -45,6 +45,11 @@ impl Broker {
         &self.address
     }
 
+    /// Where the broker keeps its files.
+    pub fn folder(&self) -> std::path::PathBuf {
+        self._folder.path().join("logs")
+    }
+
     /// A name that no other test uses.
     pub fn unique(&self, name: &str) -> String {
         format!("{name}-{}", self.num_topics.fetch_add(1, Ordering::Relaxed))

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -75,12 +75,24 @@ impl<'a> Topic<'a> {
     pub fn send(&self, producer: &BaseProducer, partition: i32, values: impl IntoIterator<Item = impl AsRef<[u8]>>) {
         for value in values {
             let mut record = BaseRecord::<[u8], [u8]>::to(&self.name).partition(partition).payload(value.as_ref());
-            while let Err((KafkaError::MessageProduction(_), refused)) = producer.send(record) {
+            while let Err((error, refused)) = producer.send(record) {
+                let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                assert!(is_full, "sending to `{}/{partition}`: {error}", self.name);
                 producer.poll(Duration::from_millis(10));
                 record = refused;
             }
         }
         producer.flush(TIMEOUT).expect("the records are sent");
+    }
+
+    /// Changes one of the topic's settings.
+    pub fn alter(&self, setting: &str, value: &str) {
+        let admin: AdminClient<DefaultClientContext> = config(self.broker).create().expect("an admin client");
+        let change = AlterConfig::new(ResourceSpecifier::Topic(&self.name)).set(setting, value);
+        let answer = futures::executor::block_on(admin.alter_configs([&change], &AdminOptions::new()));
+        answer.expect("the broker answers").into_iter().for_each(|result| {
+            result.expect("the setting is changed");
+        });
     }
 
     /// Deletes what stands before `offset`, as retention does.

@@ -194,3 +194,14 @@ async fn a_query_cannot_change_anything() {
     }
     assert!(!stolen.exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generation_is_kept_once_and_never_overwritten() {
+    let (folder, location) = folder();
+    let lake = Lake::open(&location).await.expect("a lake");
+    for document in [b"first".as_slice(), b"second"] {
+        lake.keep_generation("0123456789ab", document.to_vec()).await.expect("kept");
+    }
+    let kept = std::fs::read(folder.path().join("generations/0123456789ab")).expect("it lies beside the table");
+    assert_eq!(kept, b"first");
+}

@@ -148,10 +148,24 @@ impl Instance {
         self.child.wait().expect("gone");
     }
 
+    /// SIGSTOP: the process does nothing and knows nothing of it.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let signal = format!("-{name}");
+        let status = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status().expect("kill runs");
+        assert!(status.success());
+    }
+
     /// SIGTERM, and how the process ended.
     pub fn terminate(mut self) -> ExitStatus {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
-        assert!(status.success());
+        self.signal("TERM");
         self.child.wait().expect("gone")
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::producer::Producer;
 
-use super::instance::{Instance, Scene, SetWhenDropped, event};
+use super::instance::{Instance, Scene, SetWhenDropped, event, eventually};
 use super::outcome::Outcome;
 use crate::kafka::broker;
 
@@ -52,13 +52,60 @@ fn killed_instances_lose_nothing_and_double_nothing() {
     Outcome::assert_complete(&scene, Duration::ZERO);
 }
 
+#[test]
+fn a_killed_instance_goes_on_with_each_sink_where_that_sink_was() {
+    let mut scene = Scene::new(broker(), 1);
+    scene.lake_settings = "commit_interval_ms: 3600000".to_string();
+    let producer = scene.input.producer(None);
+    scene.input.send(&producer, 0, (0..30).map(event));
+    let instance = scene.start("one", Some("one"));
+    eventually("the siem topic has all", PATIENCE, || scene.siem.committed().len() == 30);
+    instance.kill();
+    // The lake lacks all of it, the siem topic only what comes now; both are read in one go.
+    scene.input.send(&producer, 0, (30..60).map(event));
+    scene.lake_settings = "commit_interval_ms: 300".to_string();
+    let _instance = scene.start("two", Some("one"));
+    Outcome::assert_complete(&scene, PATIENCE);
+}
+
+#[test]
+fn frozen_instances_that_wake_up_lose_nothing_and_double_nothing() {
+    let mut scene = Scene::new(broker(), 4);
+    scene.lake_settings = "commit_interval_ms: 300".to_string();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| produce(&scene, &is_over, Random(seed())));
+        let _over = SetWhenDropped(&is_over);
+        let instances = [scene.start("one", None), scene.start("two", None)];
+        for instance in &instances {
+            eventually("it works", PATIENCE, || instance.get("/ready").0 == 200);
+        }
+        for frozen in [0, 1] {
+            instances[frozen].freeze();
+            // Longer than the session: the group gives its partitions to the other, and then it wakes up.
+            std::thread::sleep(Duration::from_secs(5));
+            instances[frozen].thaw();
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(500));
+        Outcome::assert_complete(&scene, Duration::from_secs(60));
+        for instance in instances {
+            assert!(instance.terminate().success());
+        }
+    });
+    Outcome::assert_complete(&scene, Duration::ZERO);
+}
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
 /// Fills the input until `is_over`: plain records, transactions of which some are aborted, so that offsets are missing
 /// in between, and now and then a record with
 /// several events or with none that can be read.
 fn produce(scene: &Scene<'_>, is_over: &AtomicBool, mut random: Random) {
     let plain = scene.input.producer(None);
     let transactional = scene.input.producer(Some(&scene.group));
-    let partitions: Vec<i32> = (0..NUM_PARTITIONS).collect();
+    let partitions: Vec<i32> = (0..scene.input.num_partitions).collect();
     let mut number = 0;
     let mut next = || {
         number += 1;

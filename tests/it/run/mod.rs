@@ -1,6 +1,8 @@
 //! `actorline run` against a real broker, as processes of their own.
 
+mod corruption;
 mod ends;
+mod figures;
 mod instance;
 mod kills;
 mod outcome;

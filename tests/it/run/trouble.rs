@@ -43,6 +43,29 @@ fn a_lake_that_cannot_be_written_pauses_reading_and_goes_on_when_it_can() {
 }
 
 #[test]
+fn a_siem_topic_that_refuses_records_holds_up_nobody_and_gets_them_when_it_takes_them() {
+    let mut scene = Scene::new(broker(), 1);
+    scene.lake_settings = "commit_interval_ms: 200".to_string();
+    let producer = scene.input.producer(None);
+    scene.input.send(&producer, 0, (0..10).map(event));
+    let instance = scene.start("one", None);
+    Outcome::assert_complete(&scene, PATIENCE);
+
+    scene.siem.alter("max.message.bytes", "100");
+    scene.input.send(&producer, 0, (10..20).map(event));
+    eventually("the lake has what the siem topic refuses", PATIENCE, || Outcome::found(&scene).lake.len() == 20);
+    eventually("the siem's trouble shows", PATIENCE, || {
+        let (status, reason) = instance.get("/ready");
+        status == 503 && reason.contains("siem")
+    });
+    assert_eq!(scene.siem.committed().len(), 10);
+
+    scene.siem.alter("max.message.bytes", "1000000");
+    Outcome::assert_complete(&scene, PATIENCE);
+    assert!(instance.terminate().success());
+}
+
+#[test]
 fn a_group_position_that_is_gone_beside_the_lakes_stops_the_run_and_says_so() {
     let scene = Scene::new(broker(), 1);
     let producer = scene.input.producer(None);
