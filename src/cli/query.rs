@@ -21,6 +21,8 @@ pub struct QueryArguments {
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// What to ask; the table is `activities`
+    // SQL may begin with a comment, `--`.
+    #[arg(allow_hyphen_values = true)]
     sql: String,
 }
 
