@@ -1,7 +1,7 @@
 //! `actorline mapping`: what authors of mappings work with.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -54,10 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             let library = arguments.mappings.library()?;
             list(&library, Format::or_default(*format)).map_err(Failure::Output)
         }
-        Command::Schema => {
-            println!("{}", schema::json_schema());
-            Ok(())
-        }
+        Command::Schema => say(schema::json_schema()),
     }
 }
 
@@ -77,7 +74,7 @@ fn test(mappings: &MappingArguments, wanted: &[String], accept: bool) -> Result<
             eprintln!("    {difference}");
         }
     }
-    println!("{} cases, {} passed, {num_failed} failed", results.len(), results.len() - num_failed);
+    say(format!("{} cases, {} passed, {num_failed} failed", results.len(), results.len() - num_failed))?;
     if num_failed > 0 {
         return Err(Failure::Findings(anyhow::anyhow!(
             "{num_failed} cases failed; `mapping test --mappings DIR --accept` takes what came out as expectation"
@@ -115,8 +112,7 @@ fn accept_all(mappings: &MappingArguments, results: &[CaseResult]) -> Result<(),
             None => eprintln!("{}: {}", result.path, result.differences.join("; ")),
         }
     }
-    println!("{num_written} of {} cases rewritten", results.len());
-    Ok(())
+    say(format!("{num_written} of {} cases rewritten", results.len()))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -129,11 +125,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 fn lint(files: &Files) -> Result<(), Failure> {
     let library = compile(files)?;
     let results = cases::run(files, &library, &[]);
-    let mut num_findings = 0;
-    let mut found = |text: String| {
-        num_findings += 1;
-        println!("{text}");
-    };
+    let mut findings = Vec::new();
+    let mut found = |text: String| findings.push(text);
     for plan in library.plans() {
         let of_source: Vec<&CaseResult> = results.iter().filter(|result| result.source == plan.source).collect();
         let shown: BTreeSet<&str> = of_source.iter().flat_map(|result| &result.rules).map(String::as_str).collect();
@@ -146,14 +139,16 @@ fn lint(files: &Files) -> Result<(), Failure> {
         let failed = of_source.iter().filter(|result| !result.differences.is_empty());
         failed.for_each(|result| found(format!("{}: warning[failed-case]: the case fails", result.path)));
     }
-    if num_findings > 0 {
-        return Err(Failure::Findings(anyhow::anyhow!(
-            "{num_findings} findings in {} mappings",
-            library.plans().len()
-        )));
+    if findings.is_empty() {
+        return say(format!("{} mappings, nothing found", library.plans().len()));
     }
-    println!("{} mappings, nothing found", library.plans().len());
-    Ok(())
+    say(findings.join("\n"))?;
+    let (num_findings, num_mappings) = (findings.len(), library.plans().len());
+    Err(Failure::Findings(anyhow::anyhow!("{num_findings} findings in {num_mappings} mappings")))
+}
+
+fn say(text: impl std::fmt::Display) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{text}").map_err(Failure::Output)
 }
 
 fn list(library: &Library, format: Format) -> io::Result<()> {

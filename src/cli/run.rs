@@ -12,7 +12,8 @@ use super::Failure;
 use super::mappings::{MappingArguments, RegistryArguments};
 use crate::config::{self, Config};
 use crate::pipeline::normalize::Normalizer;
-use crate::pipeline::run::{self, Stop, Surroundings};
+use crate::pipeline::run::{self, RunError, Stop, Surroundings};
+use crate::sink::lake::LakeError;
 use crate::telemetry::{Metrics, Readiness, Server, logs};
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +32,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let normalizer = normalizer(&config)?;
     let runtime = Runtime::new().context("failed to start the runtime").map_err(Failure::Outside)?;
     if arguments.check {
-        return run::check(&config, runtime.handle()).map_err(|error| Failure::Outside(error.into()));
+        return run::check(&config, runtime.handle()).map_err(failure);
     }
 
     let surroundings = Surroundings {
@@ -52,7 +53,15 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     drop(server);
     // What still waits for a store is read again by the next run: nothing is to be had from waiting here.
     runtime.shutdown_background();
-    result.map_err(|error| Failure::Outside(error.into()))
+    result.map_err(failure)
+}
+
+/// A lake that refuses what the configuration says of it is a mistake to mend, not trouble that another start may pass.
+fn failure(error: RunError) -> Failure {
+    match error {
+        RunError::Lake(LakeError::Refused(_)) => Failure::BadConfiguration(error.into()),
+        _ => Failure::Outside(error.into()),
+    }
 }
 
 pub(super) fn normalizer(config: &Config) -> Result<Arc<Normalizer>, Failure> {

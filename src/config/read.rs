@@ -193,9 +193,9 @@ fn lake(reader: &Reader<'_>, mut section: Section<'_>) -> Option<Lake> {
 }
 
 fn lake_url(reader: &Reader<'_>, found: &Scalar) -> Option<url::Url> {
-    const WANTED: &str = "wanted `file:///folder`, `s3://bucket/prefix`, `az://…`, `abfs://…` or `gs://…`";
+    const WANTED: &str = "wanted `file:///folder`, `s3://bucket/prefix`, `az://…` or `gs://…`";
     match url::Url::parse(&found.text) {
-        Ok(url) if matches!(url.scheme(), "file" | "s3" | "s3a" | "az" | "azure" | "abfs" | "abfss" | "gs") => {
+        Ok(url) if matches!(url.scheme(), "file" | "s3" | "s3a" | "az" | "azure" | "gs") => {
             if url.password().is_some() {
                 reader.mistake(&found.key, found.line, "a password does not belong in the address: use `lake.options`");
                 return None;

@@ -92,7 +92,7 @@ retention: 1
     line 7: topics."audit.okta".set.tenat: `tenat` is no column of the schema
     line 8: found `audit.okta` twice; it stands in line 7 already
     line 11: lake.max_buffer_bytes: is less than `lake.target_file_bytes` (268435456): a file must fit
-    line 11: lake.url: wanted `file:///folder`, `s3://bucket/prefix`, `az://…`, `abfs://…` or `gs://…`, found `ftp://example.com/lake`
+    line 11: lake.url: wanted `file:///folder`, `s3://bucket/prefix`, `az://…` or `gs://…`, found `ftp://example.com/lake`
     line 12: lake.commit_interval_ms: wanted a whole number from 100 to 3600000, found `soon`
     line 15: siem.format: `ocsf` is not available yet: use `native`
     line 15: siem.commit_interval_ms: wanted a whole number from 10 to 10000, found `0`

@@ -35,7 +35,7 @@ pub enum InputError {
     Create(#[source] KafkaError),
     #[error("failed to {doing}: check that the brokers can be reached and that the group may read")]
     Request { doing: &'static str, source: KafkaError },
-    #[error("input topic `{0}` does not exist: create it or take it out of `topics`")]
+    #[error("topic `{0}` does not exist: create it, or name another in the configuration")]
     NoTopic(String),
     #[error("a position lies outside of what the broker holds: {0}")]
     OutOfRange(String),

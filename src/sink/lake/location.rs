@@ -62,9 +62,11 @@ impl LakeLocation {
             Ok(url) => url,
             Err(url::ParseError::RelativeUrlWithoutBase) if !self.url.is_empty() => {
                 let path = std::path::absolute(&self.url).map_err(|error| self.refuse("is no usable path", error))?;
-                Url::from_directory_path(path).map_err(|()| {
+                let url = Url::from_directory_path(path).map_err(|()| {
                     LakeError::Refused(format!("the lake's path `{}` cannot be made absolute", self.url))
-                })?
+                })?;
+                // Parsing takes `..` out, which a store's path cannot hold.
+                Url::parse(url.as_str()).map_err(|error| self.refuse("is no usable path", error))?
             }
             Err(error) => return Err(self.refuse("is neither a path nor a url", error)),
         };
@@ -143,6 +145,14 @@ mod tests {
 
     fn refusal(location: &LakeLocation) -> String {
         location.resolve().expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_relative_path_may_lead_up() {
+        let here = LakeLocation::new("lake").resolve().expect("a path").prefix;
+        let there = LakeLocation::new("../other/../lake").resolve().expect("a path").prefix;
+        assert_eq!(here.parts().count(), there.parts().count() + 1);
+        assert!(!there.as_ref().contains(".."), "{there}");
     }
 
     fn with_option(url: &str, name: &str, value: &str) -> LakeLocation {
