@@ -118,11 +118,9 @@ const VERBS: &[(Verb, &str)] = &[
     (Verb::Enable, "reactivated unblock"),
     (Verb::Disable, "disable disabled deactivate deactivated suspend suspended lock locked block blocked pause cancel"),
     (Verb::Disable, "cancelled canceled"),
-    (
-        Verb::Execute,
-        "execute executed invoke invoked start started stop stopped reboot send exec launch trigger triggered",
-    ),
+    (Verb::Execute, "execute executed invoke invoked start started stop stopped reboot exec launch trigger triggered"),
     (Verb::Execute, "rerun call submit complete completed"),
+    (Verb::Send, "send sent forward forwarded"),
     (Verb::Authenticate, "login signin authenticate authenticated"),
     (Verb::Logout, "logout signout logoff"),
     (Verb::Assume, "assume"),
