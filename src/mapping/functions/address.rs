@@ -49,7 +49,8 @@ fn same_or_new<'a>(text: &'a str, canonical: &str, arena: &'a Bump) -> &'a str {
 
 /// The address that `text` writes, perhaps with a port, brackets or a zone. IPv4 inside IPv6 is IPv4.
 ///
-/// Octal and other short forms (`0177.0.0.1`) are refused: programs disagree about what they mean.
+/// Logs that pad numbers to three digits (`192.000.002.007`) mean them as decimal. Octal and other short forms
+/// (`0177.0.0.1`, `127.1`) are refused: programs disagree about what they mean.
 pub fn canonical(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let without_port = match text.strip_prefix('[') {
@@ -61,7 +62,19 @@ pub fn canonical(text: &str) -> Option<IpAddr> {
         },
     };
     let without_zone = without_port.split_once('%').map_or(without_port, |(address, _)| address);
-    without_zone.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    let address = without_zone.parse::<IpAddr>().ok().or_else(|| padded(without_zone))?;
+    Some(address.to_canonical())
+}
+
+/// Four numbers of at most three digits, of which some may be padded with zeros.
+fn padded(text: &str) -> Option<IpAddr> {
+    let mut numbers = [0; 4];
+    let mut parts = text.split('.');
+    for number in &mut numbers {
+        let part = parts.next().filter(|part| part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit()))?;
+        *number = part.parse().ok()?;
+    }
+    parts.next().is_none().then(|| IpAddr::from(numbers))
 }
 
 #[cfg(test)]
@@ -76,7 +89,11 @@ mod tests {
             ("::ffff:192.0.2.7", Some("192.0.2.7")),
             ("fe80::1%eth0", Some("fe80::1")),
             ("[2001:db8::1]", Some("2001:db8::1")),
+            ("192.000.002.007", Some("192.0.2.7")),
             ("0177.0.0.1", None),
+            ("127.1", None),
+            ("1.2.3.4.5", None),
+            ("192.0.2.300", None),
             ("AWS Internal", None),
             ("192.0.2.7, 198.51.100.1", None),
             ("", None),
