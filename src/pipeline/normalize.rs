@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::activity::taxonomy::{
     ActorType, Basis, Category, CredentialType, Outcome, OwnerBasis, PolicyState, Status, Verb,
 };
-use crate::activity::{Activity, Column, Value};
+use crate::activity::{Activity, Column, Hop, Value};
 use crate::envelope;
 use crate::event::RawEvent;
 use crate::identity::Registry;
@@ -240,6 +240,7 @@ impl Normalizer {
         flag_time_ahead(row, record, arena);
         if row.text(Column::Status) != Some(Status::Unmapped.as_str()) {
             self.registry.attribute(row);
+            name_actor_in_chain(row, arena);
         }
     }
 
@@ -329,6 +330,20 @@ impl<'a> Raw<'a> {
 
 fn num_rows(prepared: &Result<(&Plan, Prepared<'_>), &str>) -> usize {
     prepared.as_ref().map_or(1, |(_, prepared)| prepared.num_activities())
+}
+
+/// The chain ends with the actor, whose type is settled only now.
+fn name_actor_in_chain<'a>(row: &mut Activity<'a>, arena: &'a Bump) {
+    let (Value::Hops(hops), Some(actor)) = (row.get(Column::DelegationChain), row.text(Column::ActorId)) else {
+        return;
+    };
+    let is_actor = |hop: &Hop<'_>| hop.id == Some(actor) && hop.actor_type.is_none();
+    if hops.iter().any(is_actor) {
+        let actor_type = row.text(Column::ActorType);
+        let named = hops.iter().map(|hop| if is_actor(hop) { Hop { actor_type, ..*hop } } else { *hop });
+        let named: Vec<Hop<'a>> = named.collect();
+        row.set(Column::DelegationChain, Value::Hops(arena.alloc_slice_copy(&named)));
+    }
 }
 
 /// An event from the future says more about a clock than about the event.

@@ -112,6 +112,15 @@ fn the_first_case_that_holds_decides_and_sets_columns_before_the_others() {
 }
 
 #[test]
+fn the_actor_in_a_chain_has_the_type_that_was_decided() {
+    let columns =
+        "  actor_id: app\n  delegation_chain: { hops: [{ id: by, type: human }, { id: app, relation: delegated }] }";
+    let rest = "actor_type: [{ case: app, is: bot, basis: declared, when: { app: { exists: true } } }]";
+    let found = row(columns, rest, json!({ "id": "1", "by": "ann", "app": "ci" }));
+    assert_eq!(found["delegation_chain"][1], json!({ "type": "bot", "id": "ci", "relation": "delegated" }));
+}
+
+#[test]
 fn a_chain_of_one_is_no_chain() {
     let columns =
         "  delegation_chain: { hops: [{ id: by, type: human, relation: delegated }, { id: app, type: bot }] }";
