@@ -5,7 +5,10 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use bumpalo::Bump;
 use regex::Regex;
+
+use crate::activity::{Hop, Target, Value};
 
 /// Shapes of credentials that their issuers gave a recognisable form, so that they can be found in text.
 static SECRET: LazyLock<Regex> = LazyLock::new(|| {
@@ -42,6 +45,45 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     match WEB_TOKEN.replace_all(text, REDACTED) {
         Cow::Borrowed(text) => SECRET.replace_all(text, REDACTED),
         Cow::Owned(text) => Cow::Owned(SECRET.replace_all(&text, REDACTED).into_owned()),
+    }
+}
+
+/// `value` with every secret in its texts replaced, also in those of lists, hops, targets and maps.
+pub fn redact_value<'a>(value: Value<'a>, arena: &'a Bump) -> Value<'a> {
+    let clean = |text: &'a str| redact_in(text, arena);
+    match value {
+        Value::Text(text) => Value::Text(clean(text)),
+        Value::TextList(items) => Value::TextList(redact_each(items, arena, |item| clean(item))),
+        Value::TextMap(entries) => {
+            Value::TextMap(redact_each(entries, arena, |(key, value)| (clean(key), clean(value))))
+        }
+        Value::Targets(targets) => Value::Targets(redact_each(targets, arena, |target| Target {
+            target_type: target.target_type.map(clean),
+            id: target.id.map(clean),
+            name: target.name.map(clean),
+        })),
+        Value::Hops(hops) => Value::Hops(redact_each(hops, arena, |hop| Hop {
+            id: hop.id.map(clean),
+            name: hop.name.map(clean),
+            credential_id: hop.credential_id.map(clean),
+            ..hop
+        })),
+        Value::Null | Value::Int(_) | Value::Bool(_) | Value::Time(_) | Value::Date(_) => value,
+    }
+}
+
+/// The same items where none of them holds a secret, which is nearly always.
+fn redact_each<'a, T: Copy + PartialEq>(items: &'a [T], arena: &'a Bump, clean: impl Fn(T) -> T) -> &'a [T] {
+    if items.iter().all(|item| clean(*item) == *item) {
+        return items;
+    }
+    arena.alloc_slice_fill_iter(items.iter().map(|item| clean(*item)))
+}
+
+fn redact_in<'a>(text: &'a str, arena: &'a Bump) -> &'a str {
+    match redact(text) {
+        Cow::Borrowed(text) => text,
+        Cow::Owned(text) => arena.alloc_str(&text),
     }
 }
 
