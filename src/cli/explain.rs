@@ -44,7 +44,10 @@ fn explain_record(normalizer: &Normalizer, route: &Route, record: &RawRecord) ->
     let arena = Bump::new();
     let notes = Notes::default();
     let events = match envelope::cut(record, &arena) {
-        Ok(events) => events,
+        Ok(mut events) => {
+            normalizer.complete_context(&mut events, record, route);
+            events
+        }
         Err(rejection) => return format!("{}: rejected: {rejection}\n\n", record.position),
     };
     let mut text = String::new();

@@ -14,7 +14,7 @@ use super::functions::address;
 use super::json::Json;
 use super::plan::{Case, ColumnRule, Plan};
 use super::projection::{Scan, Slots};
-use super::secrets::redact;
+use super::secrets::{redact, redact_value};
 use crate::activity::json::is_screen_control;
 use crate::activity::taxonomy::{
     ActorType, Basis, Category, CredentialType, Outcome, OwnerBasis, PolicyState, Status, Verb,
@@ -196,17 +196,9 @@ impl Plan {
     fn column_value<'a>(&'a self, view: View<'a>, rule: &'a ColumnRule) -> Value<'a> {
         let arena = view.around.arena;
         match coerce(view.value(&rule.value), rule.column.info().kind, arena) {
-            Ok(Value::Text(text)) if rule.column.info().kind == Kind::Text => match redact(text) {
-                Cow::Borrowed(text) => Value::Text(text),
-                Cow::Owned(text) => Value::Text(arena.alloc_str(&text)),
-            },
-            Ok(Value::TextMap(entries)) => {
-                Value::TextMap(arena.alloc_slice_fill_iter(entries.iter().map(|(key, value)| match redact(value) {
-                    Cow::Borrowed(value) => (*key, value),
-                    Cow::Owned(value) => (*key, &*arena.alloc_str(&value)),
-                })))
-            }
-            Ok(value) => value,
+            // The taxonomy's own words need no look.
+            Ok(value) if matches!(rule.column.info().kind, Kind::Closed(_)) => value,
+            Ok(value) => redact_value(value, arena),
             Err(complaint) => {
                 let issue = format!("bad_value:{}:{complaint}", rule.column.name());
                 view.around.issues.borrow_mut().push(arena.alloc_str(&issue));
@@ -287,6 +279,7 @@ fn note_duplicates<'a>(around: &Surroundings<'a>, prepared: &Prepared<'a>) {
     let mut issues = around.issues.borrow_mut();
     for key in &prepared.scan.duplicate_keys {
         // A key is the sender's: it can be long, and it can hold anything.
+        let key = redact(key);
         let shown: String = key.chars().filter(|c| !is_screen_control(*c)).take(80).collect();
         issues.push(around.arena.alloc_str(&format!("duplicate_key::{shown}")));
     }

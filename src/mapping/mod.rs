@@ -18,6 +18,6 @@ pub mod path;
 pub mod plan;
 pub mod projection;
 pub mod schema;
-mod secrets;
+pub mod secrets;
 
 pub use library::Library;

@@ -3,7 +3,8 @@
 //! Every record leaves at least one row. The same record, mappings and registry give the same rows, byte for byte:
 //! nothing here does I/O or reads a clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -22,6 +23,7 @@ use crate::mapping::apply::Prepared;
 use crate::mapping::event_uid::{hash_bytes, hash_event};
 use crate::mapping::library::Library;
 use crate::mapping::plan::Plan;
+use crate::mapping::secrets::redact;
 use crate::organisation::OwnedKind;
 use crate::record::RawRecord;
 use crate::rejection::Rejection;
@@ -128,7 +130,7 @@ impl Normalizer {
         let arena = &scratch.0;
         match envelope::cut(record, arena) {
             Ok(mut events) => {
-                self.add_context(&mut events, record, route);
+                self.complete_context(&mut events, record, route);
                 self.events(record, route, &events, arena, emit);
             }
             Err(rejection) => {
@@ -138,8 +140,11 @@ impl Normalizer {
         }
     }
 
-    /// What the record's headers and the topic's configuration add to what the envelope said.
-    fn add_context(&self, events: &mut [RawEvent<'_>], record: &RawRecord, route: &Route) {
+    /// Adds to what the envelope said what the record's headers and the topic's configuration say, as mappings see it.
+    ///
+    /// `input_context` keeps it beside the row, so it loses its secrets here, before any mapping sees it: a replay from the row
+    /// sees the same. Of a name that stands twice, as headers may, the first counts: many engines refuse a map otherwise.
+    pub fn complete_context(&self, events: &mut [RawEvent<'_>], record: &RawRecord, route: &Route) {
         let wanted_headers = self.library.headers();
         for event in events {
             for header in record.headers.iter().filter(|header| wanted_headers.contains(&header.name)) {
@@ -149,6 +154,15 @@ impl Normalizer {
             event
                 .context
                 .extend(route.set.iter().map(|(column, value)| (format!("set.{}", column.name()), value.clone())));
+            if event.context.len() > 1 {
+                let mut names: HashSet<String> = HashSet::new();
+                event.context.retain(|(name, _)| names.insert(name.clone()));
+            }
+            for (_, value) in &mut event.context {
+                if let Cow::Owned(redacted) = redact(value) {
+                    *value = redacted;
+                }
+            }
         }
     }
 

@@ -1,10 +1,11 @@
 //! Events that are well-formed and yet meant to mislead or to break what reads them.
 
-use actorline::pipeline::normalize::{Route, SourceChoice};
+use actorline::activity::{Column, Value as ActivityValue};
+use actorline::pipeline::normalize::{Route, Scratch, SourceChoice};
 use actorline::record::Header;
 use serde_json::json;
 
-use crate::rows::{acme, acme_row, issue_codes, record, rows, rows_by};
+use crate::rows::{acme, acme_row, issue_codes, normalizer, record, rows, rows_by};
 
 #[test]
 fn row_06_of_a_duplicate_key_the_last_counts_and_the_row_is_partial() {
@@ -146,4 +147,53 @@ fn the_rest_of_a_record_goes_on_past_an_odd_event() {
     assert_eq!(statuses, ["mapped", "unmapped", "partial"]);
     let places: Vec<_> = rows.iter().map(|row| (row["input_index"].clone(), row["input_count"].clone())).collect();
     assert_eq!(places, [(json!(0), json!(3)), (json!(1), json!(3)), (json!(2), json!(3))]);
+}
+
+/// A mapping that takes texts wherever a column can hold them, and a header.
+const EVERYWHERE: &str = r#"
+source: acme
+title: Acme audit log
+documentation: https://docs.example.com/audit
+recognise: { has: id }
+columns:
+  event_uid: id
+  scope: scopes
+  delegation_chain: { hops: [{ id: secret, name: secret, credential_id: secret }, { id: app }] }
+  targets: { targets: [{ type: secret, id: secret, name: secret }] }
+  attributes: { map: { note: secret } }
+  region: $context."header.region"
+actor_type: [{ case: c, is: unknown, basis: none }]
+cannot_tell: []
+"#;
+
+#[test]
+fn row_27_a_secret_stands_in_raw_and_in_no_other_column_of_any_kind() {
+    let secret = format!("ghp_{}", "a1".repeat(18));
+    let event =
+        format!(r#"{{"id":"1","secret":"{secret}","scopes":["read","{secret}"],"app":"a","{secret}":1,"{secret}":2}}"#);
+    let mut record = record(&event);
+    record.headers = vec![Header { name: "region".to_string(), value: Some(format!("eu {secret}").into_bytes()) }];
+    let mut row = rows(&normalizer("acme", EVERYWHERE), &record).remove(0);
+    assert_eq!(row.remove("raw"), Some(json!(event)));
+    assert_eq!(row["scope"], json!(["read", "[redacted]"]));
+    assert_eq!(row["input_context"]["header.region"], "eu [redacted]");
+    assert_eq!(row["delegation_chain"][1]["id"], "a");
+    let rest = serde_json::Value::from(row).to_string();
+    assert!(!rest.contains("ghp_"), "{rest}");
+}
+
+#[test]
+fn of_a_header_that_stands_twice_the_first_counts_and_the_context_names_it_once() {
+    let header = |value: &str| Header { name: "region".to_string(), value: Some(value.as_bytes().to_vec()) };
+    let mut record = record(r#"{"id":"1"}"#);
+    record.headers = vec![header("eu"), header("us")];
+    let normalizer = normalizer("acme", EVERYWHERE);
+    let mut num_named = None;
+    normalizer.normalize(&record, &Route::default(), &mut Scratch::default(), &mut |row, _| {
+        if let ActivityValue::TextMap(entries) = row.get(Column::InputContext) {
+            num_named = Some(entries.iter().filter(|(name, _)| *name == "header.region").count());
+        }
+        assert_eq!(row.text(Column::Region), Some("eu"));
+    });
+    assert_eq!(num_named, Some(1));
 }
