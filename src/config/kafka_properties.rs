@@ -22,6 +22,9 @@ pub(super) fn is_secret(name: &str) -> bool {
             | "ssl.keystore.password"
             | "ssl.key.pem"
             | "sasl.oauthbearer.client.secret"
+            | "sasl.oauthbearer.client.credentials.client.secret"
+            | "sasl.oauthbearer.assertion.private.key.passphrase"
+            | "sasl.oauthbearer.assertion.private.key.pem"
             | "sasl.oauthbearer.config"
     )
 }

@@ -209,12 +209,22 @@ fn lake_url(reader: &Reader<'_>, found: &Scalar) -> Option<url::Url> {
     }
 }
 
+const SECRET_OPTION_ENDINGS: [&str; 9] = [
+    "secret",
+    "token",
+    "access_key",
+    "account_key",
+    "master_key",
+    "sas_key",
+    "encryption_key",
+    "service_account_key",
+    "sse_customer_key_base64",
+];
+
 /// Whether an object store's option holds a secret, by the endings that the stores' names share.
 fn is_secret_option(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["secret_access_key", "secret", "token", "account_key", "storage_key", "sas_key", "password", "service_account_key"]
-        .iter()
-        .any(|ending| name.ends_with(ending))
+    SECRET_OPTION_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 fn siem(reader: &Reader<'_>, mut section: Section<'_>) -> Option<Siem> {

@@ -104,6 +104,44 @@ retention: 1
 "#);
 }
 
+/// Every secret that librdkafka and the object stores take, under every name that they take it by.
+#[test]
+fn no_secret_may_stand_in_the_file() {
+    for name in [
+        "sasl.password",
+        "ssl.key.password",
+        "ssl.key.pem",
+        "ssl.keystore.password",
+        "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.client.credentials.client.secret",
+        "sasl.oauthbearer.assertion.private.key.passphrase",
+        "sasl.oauthbearer.assertion.private.key.pem",
+    ] {
+        let text =
+            SMALLEST.replace("group: actorline", &format!("group: actorline, properties: {{ {name}: hunter2 }}"));
+        assert!(mistakes(&text).contains("a secret must not stand in the file"), "{name}");
+    }
+    for name in [
+        "aws_secret_access_key",
+        "aws_session_token",
+        "aws_sse_customer_key_base64",
+        "azure_storage_account_key",
+        "azure_storage_access_key",
+        "azure_storage_master_key",
+        "azure_storage_client_secret",
+        "azure_storage_sas_key",
+        "azure_storage_encryption_key",
+        "master_key",
+        "access_key",
+        "google_service_account_key",
+        "google_bearer_token",
+    ] {
+        let lake = format!("lake: {{ url: 's3://bucket', options: {{ {name}: hunter2 }} }}");
+        let text = SMALLEST.replace("lake: { url: file:///var/lib/actorline }", &lake);
+        assert!(mistakes(&text).contains("a secret must not stand in the file"), "{name}");
+    }
+}
+
 #[test]
 fn an_empty_file_says_what_is_needed() {
     assert_eq!(mistakes(""), "line 1: found an empty file, wanted keys and values");

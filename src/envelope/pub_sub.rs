@@ -18,7 +18,13 @@ const NUM_ATTRIBUTES_MAX: usize = 100;
 const CONTEXT_KEYS: [([&str; 2], &str); 2] =
     [(["messageId", "message_id"], "pubsub.message_id"), (["publishTime", "publish_time"], "pubsub.publish_time")];
 
+/// All that a push has. Many vendors' events have a `subscription` or a `message`, and more beside them.
+const KEYS: [&str; 3] = ["message", "subscription", "deliveryAttempt"];
+
 pub(super) fn unwrap<'a>(object: &Object<'a>) -> Result<Option<Contents<'a>>, Rejection> {
+    if !object.has_only(&KEYS) {
+        return Ok(None);
+    }
     let Some(subscription) = object.text("subscription") else { return Ok(None) };
     let Some(message) = object.get("message").filter(|message| message.get().starts_with('{')) else {
         return Ok(None);

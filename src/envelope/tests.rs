@@ -201,6 +201,24 @@ fn a_control_message_holds_no_events() {
 }
 
 #[test]
+fn an_event_that_has_a_subscription_and_a_message_of_its_own_is_no_push() {
+    let data = BASE64_STANDARD.encode(r#"{"a":1}"#);
+    for data in ["thanks!", &data] {
+        let event = format!(r#"{{"id":"e-1","actor":"u-1","subscription":"sub-1","message":{{"data":"{data}"}}}}"#);
+        assert_eq!(raws(event.as_str()), [event.as_str()]);
+    }
+}
+
+#[test]
+fn a_push_that_is_tried_again_is_a_push() {
+    let data = BASE64_STANDARD.encode(r#"{"a":1}"#);
+    let push = format!(
+        r#"{{"deliveryAttempt":5,"message":{{"data":"{data}","messageId":"7"}},"subscription":"projects/p/subscriptions/s"}}"#
+    );
+    assert_eq!(raws(push), [r#"{"a":1}"#]);
+}
+
+#[test]
 fn pub_sub_data_is_decoded_and_its_message_named_beside_it() {
     let data = BASE64_STANDARD.encode("{\"insertId\":\"i\"}");
     let push = format!(

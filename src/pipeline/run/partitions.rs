@@ -141,6 +141,19 @@ impl Partition {
         }
     }
 
+    /// Takes in where the group was found to stand after a transaction up to `to` whose outcome was unclear, and says
+    /// whether that transaction is there.
+    ///
+    /// A group without a position has nothing of it, also where the transaction only said where reading begins and so
+    /// led to the very place where reading would begin anew.
+    pub fn is_in_siem(&mut self, to: NextOffset, found: Option<NextOffset>) -> bool {
+        let Some(cursor) = self.siem.as_mut().filter(|_| found == Some(to)) else { return false };
+        cursor.stored = to;
+        // The position is there, and with it the note of where reading began.
+        self.is_new = false;
+        true
+    }
+
     fn cursor_mut(&mut self, side: Side) -> Option<&mut Cursor> {
         match side {
             Side::Siem => self.siem.as_mut(),
@@ -205,6 +218,33 @@ mod tests {
         assert_eq!((partition.read, partition.must_seek), (NextOffset(6), true));
         assert_eq!(partition.lake.map(|lake| lake.base), Some(NextOffset(8)), "the lake has 6 and 7 already");
         assert_eq!(partition.siem.map(|siem| siem.base), Some(NextOffset(6)));
+    }
+
+    fn new_to_the_group() -> Partitions {
+        let mut partitions = Partitions::default();
+        let start = Some(NextOffset(0));
+        let starts = Starts { begun: NextOffset(0), siem: start, lake: start, is_new: true };
+        partitions.assign(id(), Arc::new(Route { source: SourceChoice::Auto, set: Vec::new() }), starts);
+        partitions
+    }
+
+    #[test]
+    fn an_unclear_transaction_that_is_there_wrote_down_where_reading_began() {
+        let mut partitions = new_to_the_group();
+        let partition = partitions.get_mut(&id()).expect("assigned");
+        assert!(partition.is_in_siem(NextOffset(3), Some(NextOffset(3))));
+        assert!(!partition.is_new, "the lake would wait for a note that nobody writes any more");
+        assert_eq!(partition.siem.map(|siem| siem.stored), Some(NextOffset(3)));
+    }
+
+    #[test]
+    fn where_reading_begins_is_not_written_down_while_the_group_has_no_position() {
+        let mut partitions = new_to_the_group();
+        let partition = partitions.get_mut(&id()).expect("assigned");
+        // The transaction held no records, so it leads to where reading begins.
+        assert!(!partition.is_in_siem(NextOffset(0), None));
+        assert!(partition.is_new);
+        assert!(!partition.is_in_siem(NextOffset(3), Some(NextOffset(0))), "that is another transaction's");
     }
 
     #[test]

@@ -71,15 +71,11 @@ impl Run<'_> {
         }
         let committed = self.input.committed(&ids)?;
         for (taken, committed) in partitions.iter().zip(committed) {
-            let position = committed.map_or(taken.begun, |committed| committed.next);
-            debug!(topic = %taken.id.topic, partition = taken.id.partition, position = position.0, "the group stands");
-            if position == taken.to
-                && let Some(partition) = self.partitions.staying(&taken.id, Side::Siem, taken.epoch)
-                && let Some(cursor) = &mut partition.siem
-            {
-                cursor.stored = position;
-            } else {
-                self.rewind(&taken.id, Side::Siem, position);
+            let found = committed.map(|committed| committed.next);
+            debug!(topic = %taken.id.topic, partition = taken.id.partition, ?found, "the group stands");
+            let partition = self.partitions.staying(&taken.id, Side::Siem, taken.epoch);
+            if !partition.is_some_and(|partition| partition.is_in_siem(taken.to, found)) {
+                self.rewind(&taken.id, Side::Siem, found.unwrap_or(taken.begun));
             }
         }
         Ok(())
