@@ -13,6 +13,7 @@ use super::explain::Notes;
 use super::json::Json;
 use super::plan::{Check, Condition, Elements, Entry, Expression, Head, Piece, Plan, Reference, Scope, Test, Want};
 use super::projection::{Projection, Slots};
+use crate::activity::taxonomy::{ActorType, ClosedSet, Relation};
 use crate::activity::{Hop, Target};
 use crate::organisation::Organisation;
 
@@ -60,7 +61,8 @@ impl<'a> Operand<'a> {
             Operand::List(items) => return items,
             Operand::Json(json) if json.is_array() => {
                 let elements = json.elements();
-                list.extend(elements.iter().take(NUM_ELEMENTS_MAX).filter_map(|element| element.text(arena)));
+                let said = elements.iter().take(NUM_ELEMENTS_MAX).filter(|element| !element.is_missing());
+                list.extend(said.filter_map(|element| element.text(arena)));
             }
             other => list.extend(other.text(arena)),
         }
@@ -290,10 +292,22 @@ impl<'a> View<'a> {
     fn hops(self, entries: &'a [Entry]) -> Operand<'a> {
         let mut hops: ArenaVec<'a, Hop<'a>> = ArenaVec::new_in(self.around.arena);
         self.entries(entries, |[actor_type, id, name, relation, credential_id]| {
+            let actor_type = self.word_of(&ActorType::SET, actor_type);
+            let relation = self.word_of(&Relation::SET, relation);
             hops.push(Hop { actor_type, id, name, relation, credential_id });
         });
         // Somebody acting alone is no chain.
         if hops.len() < 2 { Operand::Missing } else { Operand::Hops(hops.into_bump_slice()) }
+    }
+
+    /// The taxonomy's own copy of a word: what a field of the event says may be none of them.
+    fn word_of(self, set: &ClosedSet, word: Option<&str>) -> Option<&'a str> {
+        let word = word?;
+        let found = set.find(word);
+        if found.is_none() {
+            self.complain(&format!("no value of {}", set.name));
+        }
+        found
     }
 
     fn targets(self, entries: &'a [Entry]) -> Operand<'a> {

@@ -34,6 +34,15 @@ fn nothing_written_in_any_way_is_no_value() {
 }
 
 #[test]
+fn elements_that_say_nothing_are_left_out_of_lists() {
+    let event = json!({ "id": "1", "a": ["read", null, "", "-", {}, 7], "b": [null, ""] });
+    let found = row("  scope: a\n  actor_name: { join: [{ path: b }], with: ',' }", "", event.clone());
+    assert_eq!(found["scope"], json!(["read", "7"]));
+    let nothing = row("  scope: b", "", event);
+    assert_eq!((nothing.get("scope"), &nothing["status"]), (None, &json!("mapped")));
+}
+
+#[test]
 fn a_template_needs_all_of_its_values() {
     let event = json!({ "id": "1", "a": "x", "b": 7 });
     assert_eq!(value("{ template: '{a}/{{{b}}}' }", event.clone()), Some(json!("x/{7}")));
@@ -121,6 +130,18 @@ fn a_chain_of_one_is_no_chain() {
         json!([{ "type": "human", "id": "ann", "relation": "delegated" }, { "type": "bot", "id": "ci" }])
     );
     assert_eq!(row(columns, "", json!({ "id": "1", "app": "ci" })).get("delegation_chain"), None);
+}
+
+#[test]
+fn a_hop_holds_no_type_and_no_relation_outside_of_the_taxonomy() {
+    let columns =
+        "  delegation_chain: { hops: [{ id: by, type: { path: kind }, relation: { path: how } }, { id: app }] }";
+    let event = |kind: &str, how: &str| json!({ "id": "1", "by": "ann", "app": "ci", "kind": kind, "how": how });
+    let known = row(columns, "", event("human", "delegated"));
+    assert_eq!(known["delegation_chain"][0], json!({ "type": "human", "id": "ann", "relation": "delegated" }));
+    let unknown = row(columns, "", event("superuser", "hijacked"));
+    assert_eq!(unknown["delegation_chain"][0], json!({ "id": "ann" }));
+    assert_eq!(issue_codes(&unknown), ["bad_value:delegation_chain"; 2]);
 }
 
 #[test]
