@@ -7,7 +7,7 @@ use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::coerce::coerce;
-use super::evaluate::{Operand, Surroundings, View};
+use super::evaluate::{NUM_BYTES_MADE_MAX, Operand, Surroundings, View};
 use super::event_uid::hash_event;
 use super::explain::{Explanation, Notes};
 use super::functions::address;
@@ -186,6 +186,8 @@ impl Plan {
             organisation,
             arena,
             variables: arena.alloc_slice_fill_with(self.variables.len(), |_| Cell::new(None)),
+            named: arena.alloc_slice_fill_with(self.conditions.len(), |_| Cell::new(None)),
+            num_bytes_left: Cell::new(NUM_BYTES_MADE_MAX),
             column: Cell::new(""),
             issues: RefCell::new(ArenaVec::new_in(arena)),
             notes,

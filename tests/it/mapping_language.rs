@@ -203,3 +203,30 @@ fn an_event_that_two_mappings_claim_is_unmapped_and_says_so() {
     let found = rows(&normalizer, &record(r#"{"id":"1"}"#)).remove(0);
     assert_eq!((&found["status"], issue_codes(&found)), (&json!("unmapped"), vec!["ambiguous:".to_string()]));
 }
+
+#[test]
+fn templates_of_templates_end_with_an_issue_and_not_with_the_memory() {
+    let lets: String = (1..60).map(|n| format!("  v{n}: {{ template: '{{$v{0}}}{{$v{0}}}' }}\n", n - 1)).collect();
+    let found = row("  actor_name: $v59", &format!("let:\n  v0: id\n{lets}"), json!({ "id": "0123456789" }));
+    assert_eq!(found.get("actor_name"), None);
+    assert_eq!(found["issues"], json!(["bad_value:actor_name:more than rules may make of one event"]));
+}
+
+#[test]
+fn lists_of_lists_end_with_an_issue_and_not_with_the_memory() {
+    let lets: String = (1..60).map(|n| format!("  v{n}: {{ list: [$v{0}, $v{0}] }}\n", n - 1)).collect();
+    let found = row("  scope: $v59", &format!("let:\n  v0: {{ list: [id] }}\n{lets}"), json!({ "id": "0123456789" }));
+    assert_eq!((found.get("scope"), issue_codes(&found)), (None, vec!["bad_value:scope".to_string()]));
+}
+
+#[test]
+fn a_condition_made_of_others_is_asked_once() {
+    // Asked anew each time, the last of these would ask the first more often than there is time for.
+    let named: String =
+        (1..60).map(|n| format!("  c{n}: {{ any: [{{ holds: c{0} }}, {{ holds: c{0} }}] }}\n", n - 1)).collect();
+    let rest = format!(
+        "conditions:\n  c0: {{ kind: x }}\n{named}actor_type: [{{ case: c, is: bot, basis: declared, when: {{ holds: c59 }} }}]"
+    );
+    assert_eq!(row("", &rest, json!({ "id": "1", "kind": "y" }))["actor_type"], "unknown");
+    assert_eq!(row("", &rest, json!({ "id": "1", "kind": "x" }))["actor_type"], "bot");
+}
