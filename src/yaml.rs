@@ -84,6 +84,20 @@ impl Node {
         self.entries()?.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
+    /// Whether `other` says the same, wherever it stands.
+    pub fn says_the_same(&self, other: &Node) -> bool {
+        match (&self.content, &other.content) {
+            (Content::Sequence(a), Content::Sequence(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says_the_same(b))
+            }
+            (Content::Mapping(a), Content::Mapping(b)) => {
+                let same = |(a, b): (&(Node, Node), &(Node, Node))| a.0.says_the_same(&b.0) && a.1.says_the_same(&b.1);
+                a.len() == b.len() && a.iter().zip(b).all(same)
+            }
+            (a, b) => a == b,
+        }
+    }
+
     /// What the node is, for messages.
     pub fn kind(&self) -> String {
         match &self.content {

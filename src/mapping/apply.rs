@@ -7,7 +7,7 @@ use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::coerce::coerce;
-use super::evaluate::{Operand, Surroundings, View};
+use super::evaluate::{NUM_BYTES_MADE_MAX, Operand, Surroundings, View};
 use super::event_uid::hash_event;
 use super::explain::{Explanation, Notes};
 use super::functions::address;
@@ -23,8 +23,9 @@ use crate::activity::{Activity, COLUMNS, Column, Kind, Target, Value};
 use crate::event::RawEvent;
 use crate::organisation::Organisation;
 
-/// Most activities of one event. Vendors put tens of entries into one; see `envelope` for records.
-const NUM_ITEMS_MAX: usize = 10_000;
+/// Most activities of one event. Vendors put tens of entries into one. Each activity carries the whole event as evidence,
+/// and its rules read the whole event again, so that this is also how many times its size an event may cost.
+const NUM_ITEMS_MAX: usize = 256;
 
 /// Longest `result_reason`, in characters, as the schema says.
 const RESULT_REASON_CHARS_MAX: usize = 512;
@@ -40,11 +41,18 @@ pub struct Prepared<'a> {
     nested: &'a [Slots<'a>],
     broken_nested: Vec<&'a str>,
     items: Vec<Json<'a>>,
+    /// How many there are in the event, whether or not they become activities.
+    num_items: usize,
 }
 
 impl Prepared<'_> {
     pub fn num_activities(&self) -> usize {
         self.items.len().max(1)
+    }
+
+    /// Leaves out the items beyond so many. The event's activities say so, and the event itself stays whole in `raw`.
+    pub fn limit_activities(&mut self, num_activities: usize) {
+        self.items.truncate(num_activities.max(1));
     }
 }
 
@@ -64,6 +72,7 @@ impl Plan {
             nested: &[],
             broken_nested: Vec::new(),
             items: Vec::new(),
+            num_items: 0,
         };
         if self.nested.is_empty() && self.split.is_none() {
             return prepared;
@@ -90,7 +99,8 @@ impl Plan {
             let around = arena.alloc(self.surroundings(&prepared, &[], organisation, None, arena));
             if let Operand::Json(json) = View::new(around).find(&split.array) {
                 prepared.items = json.elements();
-                prepared.items.truncate(NUM_ITEMS_MAX);
+                prepared.num_items = prepared.items.len();
+                prepared.limit_activities(NUM_ITEMS_MAX);
             }
         }
         prepared
@@ -120,7 +130,7 @@ impl Plan {
         let view = View::new(around);
         let mut row = Activity::default();
         row.set(Column::Source, Value::Text(&self.source));
-        note_duplicates(around, prepared);
+        note_oddities(around, prepared);
 
         let case = self.decide(view, explanation.as_mut().map(|(explanation, _)| &mut **explanation));
         let rules = case.map_or(&[] as &[ColumnRule], |case| &case.set).iter().chain(&self.columns);
@@ -176,6 +186,8 @@ impl Plan {
             organisation,
             arena,
             variables: arena.alloc_slice_fill_with(self.variables.len(), |_| Cell::new(None)),
+            named: arena.alloc_slice_fill_with(self.conditions.len(), |_| Cell::new(None)),
+            num_bytes_left: Cell::new(NUM_BYTES_MADE_MAX),
             column: Cell::new(""),
             issues: RefCell::new(ArenaVec::new_in(arena)),
             notes,
@@ -243,7 +255,7 @@ impl Plan {
         };
         let tenant = row.text(Column::Tenant).unwrap_or_default();
         let mut uid = format!("{}:{tenant}:{id}", self.source);
-        if prepared.items.len() > 1 {
+        if prepared.num_items > 1 {
             uid.push_str(&format!(":{index}"));
         }
         row.set(Column::EventUid, Value::Text(arena.alloc_str(&uid)));
@@ -275,13 +287,19 @@ fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-fn note_duplicates<'a>(around: &Surroundings<'a>, prepared: &Prepared<'a>) {
+fn note_oddities<'a>(around: &Surroundings<'a>, prepared: &Prepared<'a>) {
     let mut issues = around.issues.borrow_mut();
     for key in &prepared.scan.duplicate_keys {
         // A key is the sender's: it can be long, and it can hold anything.
         let key = redact(key);
         let shown: String = key.chars().filter(|c| !is_screen_control(*c)).take(80).collect();
         issues.push(around.arena.alloc_str(&format!("duplicate_key::{shown}")));
+    }
+    if prepared.num_items > prepared.items.len() {
+        let (num_items, num_kept) = (prepared.num_items, prepared.items.len());
+        let issue =
+            format!("too_many_items::{num_items} in one event, of which the first {num_kept} became activities");
+        issues.push(around.arena.alloc_str(&issue));
     }
     for name in &prepared.broken_nested {
         issues.push(around.arena.alloc_str(&format!("bad_value:{name}:not JSON where the mapping expects it")));

@@ -3,6 +3,7 @@
 use bumpalo::Bump;
 
 use super::evaluate::Operand;
+use super::json::Json;
 use crate::activity::{Kind, Value};
 
 /// `operand` as a value of `kind`.
@@ -34,6 +35,8 @@ pub fn coerce<'a>(operand: Operand<'a>, kind: Kind, arena: &'a Bump) -> Result<V
             text.parse().map(Value::Int).map_err(|_| "not a whole number of 64 bits".to_string())
         }
         Kind::TextList => match operand.texts(arena) {
+            // An array of nothing says as little as no array.
+            [] if is_list_of_nothing(operand) => Ok(Value::Null),
             [] => Err("an object where a list was wanted".to_string()),
             list => Ok(Value::TextList(list)),
         },
@@ -59,4 +62,8 @@ fn plain_text<'a>(operand: Operand<'a>, arena: &'a Bump) -> Result<&'a str, Stri
         Operand::List(_) => Err("a list where one value was wanted".to_string()),
         _ => operand.text(arena).ok_or_else(|| "an object or list where one value was wanted".to_string()),
     }
+}
+
+fn is_list_of_nothing(operand: Operand<'_>) -> bool {
+    matches!(operand, Operand::Json(json) if json.is_array() && json.elements().into_iter().all(Json::is_missing))
 }

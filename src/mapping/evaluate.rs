@@ -13,11 +13,16 @@ use super::explain::Notes;
 use super::json::Json;
 use super::plan::{Check, Condition, Elements, Entry, Expression, Head, Piece, Plan, Reference, Scope, Test, Want};
 use super::projection::{Projection, Slots};
+use crate::activity::taxonomy::{ActorType, ClosedSet, Relation};
 use crate::activity::{Hop, Target};
 use crate::organisation::Organisation;
 
 /// Most elements of an array that one rule looks at. Vendors list dozens; the rest would only cost time.
 const NUM_ELEMENTS_MAX: usize = 1_000;
+
+/// Most bytes that the rules of one activity make: the largest event that `envelope` lets through. What rules take over as it
+/// stands costs nothing; this stops templates of templates, and one that repeats a long field for every element of an array.
+pub const NUM_BYTES_MADE_MAX: usize = 16 * 1024 * 1024;
 
 /// A value on its way from the event to a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,7 +65,8 @@ impl<'a> Operand<'a> {
             Operand::List(items) => return items,
             Operand::Json(json) if json.is_array() => {
                 let elements = json.elements();
-                list.extend(elements.iter().take(NUM_ELEMENTS_MAX).filter_map(|element| element.text(arena)));
+                let said = elements.iter().take(NUM_ELEMENTS_MAX).filter(|element| !element.is_missing());
+                list.extend(said.filter_map(|element| element.text(arena)));
             }
             other => list.extend(other.text(arena)),
         }
@@ -81,6 +87,10 @@ pub struct Surroundings<'a> {
     pub arena: &'a Bump,
     /// The variables' values as far as they were asked for.
     pub variables: &'a [Cell<Option<Operand<'a>>>],
+    /// What is known of the named conditions.
+    pub named: &'a [Cell<Option<bool>>],
+    /// Bytes that rules may still make for this activity.
+    pub num_bytes_left: Cell<usize>,
     /// The column that is being derived, to name it in issues.
     pub column: Cell<&'static str>,
     pub issues: RefCell<ArenaVec<'a, &'a str>>,
@@ -124,8 +134,10 @@ impl<'a> View<'a> {
             if value.is_missing() {
                 return Operand::Missing;
             }
+            let num_bytes = num_bytes(value);
             value = match function.apply(value, self.around.arena) {
-                Ok(value) => value,
+                Ok(value) if self.may_make(self::num_bytes(value).saturating_sub(num_bytes)) => value,
+                Ok(_) => return Operand::Missing,
                 Err(complaint) => {
                     self.complain(&complaint);
                     return Operand::Missing;
@@ -163,13 +175,20 @@ impl<'a> View<'a> {
             Head::List(parts) => {
                 let mut list = ArenaVec::new_in(arena);
                 for part in parts {
-                    list.extend_from_slice(self.value(part).texts(arena));
+                    let texts = self.value(part).texts(arena);
+                    if !self.may_make(num_bytes(Operand::List(texts))) {
+                        return Operand::Missing;
+                    }
+                    list.extend_from_slice(texts);
                 }
                 Operand::List(list.into_bump_slice())
             }
             Head::Join { parts, with } => {
                 let mut joined = bumpalo::collections::String::new_in(arena);
                 for text in parts.iter().filter_map(|part| self.value(part).text(arena)) {
+                    if !self.may_make(text.len() + with.len()) {
+                        return Operand::Missing;
+                    }
                     if !joined.is_empty() {
                         joined.push_str(with);
                     }
@@ -240,8 +259,8 @@ impl<'a> View<'a> {
             match piece {
                 Piece::Text(piece) => text.push_str(piece),
                 Piece::Value(reference) => match self.find(reference).text(self.around.arena) {
-                    Some(value) => text.push_str(value),
-                    None => return Operand::Missing,
+                    Some(value) if self.may_make(value.len()) => text.push_str(value),
+                    _ => return Operand::Missing,
                 },
             }
         }
@@ -282,7 +301,11 @@ impl<'a> View<'a> {
         let arena = self.around.arena;
         let mut list = ArenaVec::new_in(arena);
         for view in self.matching(elements) {
-            list.extend_from_slice(view.value(&elements.take).texts(arena));
+            let texts = view.value(&elements.take).texts(arena);
+            if !self.may_make(num_bytes(Operand::List(texts))) {
+                return Operand::Missing;
+            }
+            list.extend_from_slice(texts);
         }
         Operand::List(list.into_bump_slice())
     }
@@ -290,10 +313,22 @@ impl<'a> View<'a> {
     fn hops(self, entries: &'a [Entry]) -> Operand<'a> {
         let mut hops: ArenaVec<'a, Hop<'a>> = ArenaVec::new_in(self.around.arena);
         self.entries(entries, |[actor_type, id, name, relation, credential_id]| {
+            let actor_type = self.word_of(&ActorType::SET, actor_type);
+            let relation = self.word_of(&Relation::SET, relation);
             hops.push(Hop { actor_type, id, name, relation, credential_id });
         });
         // Somebody acting alone is no chain.
         if hops.len() < 2 { Operand::Missing } else { Operand::Hops(hops.into_bump_slice()) }
+    }
+
+    /// The taxonomy's own copy of a word: what a field of the event says may be none of them.
+    fn word_of(self, set: &ClosedSet, word: Option<&str>) -> Option<&'a str> {
+        let word = word?;
+        let found = set.find(word);
+        if found.is_none() {
+            self.complain(&format!("no value of {}", set.name));
+        }
+        found
     }
 
     fn targets(self, entries: &'a [Entry]) -> Operand<'a> {
@@ -341,12 +376,7 @@ impl<'a> View<'a> {
             }),
             Check::HasAny(references) => references.iter().any(|reference| !self.find(reference).is_missing()),
             Check::Missing(references) => references.iter().all(|reference| self.find(reference).is_missing()),
-            Check::Holds(index) => self
-                .around
-                .plan
-                .conditions
-                .get(*index)
-                .is_some_and(|named| View::new(self.around).holds(&named.condition)),
+            Check::Holds(index) => self.named(*index, condition),
             Check::Test { operand, test } => {
                 let value = self.find(operand);
                 let passes = self.passes(value, test);
@@ -363,6 +393,23 @@ impl<'a> View<'a> {
                 passes
             }
         }
+    }
+
+    /// Whether a named condition holds. It is asked once an activity: it never sees the element at hand, and conditions made of
+    /// others twice over would otherwise cost twice as much with every name.
+    fn named(self, index: usize, asked: &'a Condition) -> bool {
+        let (Some(known), Some(named)) = (self.around.named.get(index), self.around.plan.conditions.get(index)) else {
+            return false;
+        };
+        if let Some(holds) = known.get() {
+            if !holds {
+                self.note(&asked.place, || format!("`{}` does not hold, see where it was asked first", named.name));
+            }
+            return holds;
+        }
+        let holds = View::new(self.around).holds(&named.condition);
+        known.set(Some(holds));
+        holds
     }
 
     fn passes(self, value: Operand<'a>, test: &'a Test) -> bool {
@@ -403,6 +450,16 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Takes from what rules may still make. Where too little is left, the value is missing and the row says so.
+    fn may_make(self, num_bytes: usize) -> bool {
+        let left = self.around.num_bytes_left.get().checked_sub(num_bytes);
+        if left.is_none() {
+            self.complain("more than rules may make of one event");
+        }
+        self.around.num_bytes_left.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
     fn complain(self, complaint: &str) {
         let column = self.around.column.get();
         let issue = self.around.arena.alloc_str(&format!("bad_value:{column}:{complaint}"));
@@ -416,6 +473,16 @@ impl<'a> View<'a> {
         if let Some(notes) = self.around.notes {
             notes.add(place, text());
         }
+    }
+}
+
+/// How long a value is that rules can make: its text, or the places of a list and what stands there.
+fn num_bytes(value: Operand<'_>) -> usize {
+    match value {
+        Operand::Text(text) => text.len(),
+        Operand::Json(json) => json.as_str().len(),
+        Operand::List(items) => items.iter().map(|item| size_of::<&str>() + item.len()).sum(),
+        _ => 0,
     }
 }
 

@@ -8,7 +8,7 @@ use bumpalo::collections::Vec as ArenaVec;
 use sha2::{Digest, Sha256};
 
 use super::compile::{Files, compile_mapping};
-use super::evaluate::{Surroundings, View};
+use super::evaluate::{NUM_BYTES_MADE_MAX, Surroundings, View};
 use super::json::Json;
 use super::plan::{Condition, Plan};
 use super::projection::Projection;
@@ -95,6 +95,8 @@ impl Library {
                 organisation,
                 arena,
                 variables: &[],
+                named: &[],
+                num_bytes_left: Cell::new(NUM_BYTES_MADE_MAX),
                 column: Cell::new(""),
                 issues: RefCell::new(ArenaVec::new_in(arena)),
                 notes: None,

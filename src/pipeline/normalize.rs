@@ -42,6 +42,10 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// How far ahead of its receipt an event may claim to be before it is flagged: clocks drift, days do not.
 const AHEAD_MICROS_MAX: i64 = MICROS_PER_DAY;
 
+/// The most bytes that the rows of one record hold more than once. Eight times the largest record is more than vendors
+/// nest, and with the record itself far below the 2 GiB of text that a column of one Arrow batch can hold.
+const REPEATED_BYTES_MAX: usize = 512 * 1024 * 1024;
+
 /// Turns records into rows. Shared by all threads.
 #[derive(Debug)]
 pub struct Normalizer {
@@ -69,7 +73,11 @@ pub enum SourceChoice {
 
 /// Memory that one thread uses again for every record.
 #[derive(Debug, Default)]
-pub struct Scratch(Bump);
+pub struct Scratch {
+    record: Bump,
+    /// What is made for one event, so that a record of many costs no more than its largest.
+    event: Bump,
+}
 
 /// Most memory that a scratch keeps between records; one huge record should not hold its memory for good.
 const SCRATCH_NUM_BYTES_KEPT: usize = 16 * 1024 * 1024;
@@ -123,15 +131,17 @@ impl Normalizer {
         scratch: &mut Scratch,
         emit: &mut dyn FnMut(&Activity<'_>, Option<&Rejection>),
     ) {
-        if scratch.0.allocated_bytes() > SCRATCH_NUM_BYTES_KEPT {
-            scratch.0 = Bump::new();
+        for arena in [&mut scratch.record, &mut scratch.event] {
+            if arena.allocated_bytes() > SCRATCH_NUM_BYTES_KEPT {
+                *arena = Bump::new();
+            }
+            arena.reset();
         }
-        scratch.0.reset();
-        let arena = &scratch.0;
+        let arena = &scratch.record;
         match envelope::cut(record, arena) {
             Ok(mut events) => {
                 self.complete_context(&mut events, record, route);
-                self.events(record, route, &events, arena, emit);
+                self.events(record, route, &events, arena, &mut scratch.event, emit);
             }
             Err(rejection) => {
                 let row = self.rejected(record, &rejection, arena);
@@ -172,6 +182,7 @@ impl Normalizer {
         route: &Route,
         events: &'a [RawEvent<'a>],
         arena: &'a Bump,
+        event_arena: &mut Bump,
         emit: &mut dyn FnMut(&Activity<'_>, Option<&Rejection>),
     ) {
         if events.is_empty() {
@@ -181,27 +192,61 @@ impl Normalizer {
             emit(&row, None);
             return;
         }
-        // How many rows there will be stands on each of them, so events are prepared before any is emitted. A record
-        // of one event is prepared once; of many, again when its turn comes, so that only one is held at a time.
-        let first = (events.len() == 1).then(|| self.prepare(&events[0], route, arena));
-        let num_rows = match &first {
-            Some(prepared) => num_rows(prepared),
-            None => events.iter().map(|event| num_rows(&self.prepare(event, route, arena))).sum(),
-        };
-        let mut index = 0;
-        let mut first = first;
-        for event in events {
-            let prepared = first.take().unwrap_or_else(|| self.prepare(event, route, arena));
-            for item in 0..self::num_rows(&prepared) {
-                let mut row = match &prepared {
-                    Ok((plan, prepared)) => plan.activity(prepared, item, self.registry.organisation(), arena, None),
-                    Err(issue) => self.unmapped(event, issue, arena),
-                };
-                self.finish(&mut row, record, event, (index, num_rows), item, arena);
-                emit(&row, None);
-                index += 1;
-            }
+        // How many rows there will be stands on each of them, so events are prepared before any is emitted. A record of one
+        // event is prepared once; of many, again when its turn comes, so that only one is held at a time.
+        if let [event] = events {
+            let prepared = self.prepare_within(event, route, &mut RepeatedBytes::default(), event_arena);
+            let num_rows = num_rows(&prepared);
+            self.event(record, event, &prepared, (0, num_rows), event_arena, emit);
+            return;
         }
+        let mut repeated = RepeatedBytes::default();
+        let mut num_all = 0;
+        for event in events {
+            event_arena.reset();
+            num_all += num_rows(&self.prepare_within(event, route, &mut repeated, event_arena));
+        }
+        let mut repeated = RepeatedBytes::default();
+        let mut index = 0;
+        for event in events {
+            event_arena.reset();
+            let prepared = self.prepare_within(event, route, &mut repeated, event_arena);
+            self.event(record, event, &prepared, (index, num_all), event_arena, emit);
+            index += num_rows(&prepared);
+        }
+    }
+
+    /// The rows of one event, of which the first is the `first`-th of `num_all`.
+    fn event<'a>(
+        &'a self,
+        record: &'a RawRecord,
+        event: &'a RawEvent<'a>,
+        prepared: &Result<(&'a Plan, Prepared<'a>), &'a str>,
+        (first, num_all): (usize, usize),
+        arena: &'a Bump,
+        emit: &mut dyn FnMut(&Activity<'_>, Option<&Rejection>),
+    ) {
+        for item in 0..num_rows(prepared) {
+            let mut row = match prepared {
+                Ok((plan, prepared)) => plan.activity(prepared, item, self.registry.organisation(), arena, None),
+                Err(issue) => self.unmapped(event, issue, arena),
+            };
+            self.finish(&mut row, record, event, (first + item, num_all), item, arena);
+            emit(&row, None);
+        }
+    }
+
+    /// As [`Normalizer::prepare`], with no more activities than the record may still repeat its events for.
+    fn prepare_within<'a>(
+        &'a self,
+        event: &'a RawEvent<'a>,
+        route: &Route,
+        repeated: &mut RepeatedBytes,
+        arena: &'a Bump,
+    ) -> Result<(&'a Plan, Prepared<'a>), &'a str> {
+        let (plan, mut prepared) = self.prepare(event, route, arena)?;
+        prepared.limit_activities(repeated.take(event.raw.len(), prepared.num_activities()));
+        Ok((plan, prepared))
     }
 
     /// The plan that an event belongs to, with the event as that plan sees it; or why there is none.
@@ -339,6 +384,20 @@ impl<'a> Raw<'a> {
             Ok(text) => Raw { text, encoding: "utf8" },
             Err(_) => Raw { text: arena.alloc_str(&BASE64.encode(bytes)), encoding: "base64" },
         }
+    }
+}
+
+/// How many bytes of a record its rows hold more than once, because every activity of an event carries all of it.
+#[derive(Default)]
+struct RepeatedBytes(usize);
+
+impl RepeatedBytes {
+    /// How many of `num_activities` an event of so many bytes may become.
+    fn take(&mut self, num_bytes: usize, num_activities: usize) -> usize {
+        let num_more = (REPEATED_BYTES_MAX - self.0) / num_bytes.max(1);
+        let num_taken = num_activities.min(num_more + 1);
+        self.0 += (num_taken - 1) * num_bytes;
+        num_taken
     }
 }
 

@@ -197,3 +197,50 @@ fn of_a_header_that_stands_twice_the_first_counts_and_the_context_names_it_once(
     });
     assert_eq!(num_named, Some(1));
 }
+
+/// A mapping whose events hold several activities.
+const SPLIT: &str = r#"
+source: acme
+title: Acme audit log
+documentation: https://docs.example.com/audit
+recognise: { has: id }
+split: events
+columns: { event_uid: id, action: $item.name }
+actor_type: [{ case: c, is: unknown, basis: none }]
+cannot_tell: []
+"#;
+
+fn event_of(num_items: usize, padding: usize) -> String {
+    let items = vec![r#"{"name":"a"}"#; num_items].join(",");
+    format!(r#"{{"id":"1","padding":"{}","events":[{items}]}}"#, "x".repeat(padding))
+}
+
+#[test]
+fn items_beyond_the_limit_are_flagged_on_every_row_and_never_dropped_silently() {
+    let found = rows(&normalizer("acme", SPLIT), &record(event_of(300, 0)));
+    assert_eq!(found.len(), 256);
+    for row in &found {
+        assert_eq!(
+            row["issues"],
+            json!(["too_many_items::300 in one event, of which the first 256 became activities"])
+        );
+        assert_eq!((&row["status"], &row["input_count"]), (&json!("partial"), &json!(256)));
+    }
+}
+
+#[test]
+fn a_record_of_events_that_repeat_themselves_stays_within_what_a_batch_can_hold() {
+    let events = vec![event_of(256, 2 * 1024 * 1024); 3].join(",");
+    let record = record(format!("[{events}]"));
+    let (mut num_bytes, mut counts, mut num_rows) = (0, Vec::new(), 0);
+    normalizer("acme", SPLIT).normalize(&record, &Route::default(), &mut Scratch::default(), &mut |row, _| {
+        num_bytes += row.text(Column::Raw).map_or(0, str::len);
+        if let ActivityValue::Int(count) = row.get(Column::InputCount) {
+            counts.push(count);
+        }
+        num_rows += 1;
+    });
+    assert!(num_bytes < 600 * 1024 * 1024, "{num_bytes}");
+    assert_eq!(counts, vec![num_rows; counts.len()]);
+    assert_eq!(i64::try_from(counts.len()), Ok(num_rows));
+}

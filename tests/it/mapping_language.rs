@@ -34,6 +34,15 @@ fn nothing_written_in_any_way_is_no_value() {
 }
 
 #[test]
+fn elements_that_say_nothing_are_left_out_of_lists() {
+    let event = json!({ "id": "1", "a": ["read", null, "", "-", {}, 7], "b": [null, ""] });
+    let found = row("  scope: a\n  actor_name: { join: [{ path: b }], with: ',' }", "", event.clone());
+    assert_eq!(found["scope"], json!(["read", "7"]));
+    let nothing = row("  scope: b", "", event);
+    assert_eq!((nothing.get("scope"), &nothing["status"]), (None, &json!("mapped")));
+}
+
+#[test]
 fn a_template_needs_all_of_its_values() {
     let event = json!({ "id": "1", "a": "x", "b": 7 });
     assert_eq!(value("{ template: '{a}/{{{b}}}' }", event.clone()), Some(json!("x/{7}")));
@@ -133,6 +142,18 @@ fn a_chain_of_one_is_no_chain() {
 }
 
 #[test]
+fn a_hop_holds_no_type_and_no_relation_outside_of_the_taxonomy() {
+    let columns =
+        "  delegation_chain: { hops: [{ id: by, type: { path: kind }, relation: { path: how } }, { id: app }] }";
+    let event = |kind: &str, how: &str| json!({ "id": "1", "by": "ann", "app": "ci", "kind": kind, "how": how });
+    let known = row(columns, "", event("human", "delegated"));
+    assert_eq!(known["delegation_chain"][0], json!({ "type": "human", "id": "ann", "relation": "delegated" }));
+    let unknown = row(columns, "", event("superuser", "hijacked"));
+    assert_eq!(unknown["delegation_chain"][0], json!({ "id": "ann" }));
+    assert_eq!(issue_codes(&unknown), ["bad_value:delegation_chain"; 2]);
+}
+
+#[test]
 fn targets_and_the_main_target_fill_each_other() {
     let many = row(
         "  targets: { targets: [{ each: t, type: k, id: v }] }",
@@ -190,4 +211,31 @@ fn an_event_that_two_mappings_claim_is_unmapped_and_says_so() {
         Normalizer::new(std::sync::Arc::new(library), std::sync::Arc::new(actorline::identity::Registry::empty()));
     let found = rows(&normalizer, &record(r#"{"id":"1"}"#)).remove(0);
     assert_eq!((&found["status"], issue_codes(&found)), (&json!("unmapped"), vec!["ambiguous:".to_string()]));
+}
+
+#[test]
+fn templates_of_templates_end_with_an_issue_and_not_with_the_memory() {
+    let lets: String = (1..60).map(|n| format!("  v{n}: {{ template: '{{$v{0}}}{{$v{0}}}' }}\n", n - 1)).collect();
+    let found = row("  actor_name: $v59", &format!("let:\n  v0: id\n{lets}"), json!({ "id": "0123456789" }));
+    assert_eq!(found.get("actor_name"), None);
+    assert_eq!(found["issues"], json!(["bad_value:actor_name:more than rules may make of one event"]));
+}
+
+#[test]
+fn lists_of_lists_end_with_an_issue_and_not_with_the_memory() {
+    let lets: String = (1..60).map(|n| format!("  v{n}: {{ list: [$v{0}, $v{0}] }}\n", n - 1)).collect();
+    let found = row("  scope: $v59", &format!("let:\n  v0: {{ list: [id] }}\n{lets}"), json!({ "id": "0123456789" }));
+    assert_eq!((found.get("scope"), issue_codes(&found)), (None, vec!["bad_value:scope".to_string()]));
+}
+
+#[test]
+fn a_condition_made_of_others_is_asked_once() {
+    // Asked anew each time, the last of these would ask the first more often than there is time for.
+    let named: String =
+        (1..60).map(|n| format!("  c{n}: {{ any: [{{ holds: c{0} }}, {{ holds: c{0} }}] }}\n", n - 1)).collect();
+    let rest = format!(
+        "conditions:\n  c0: {{ kind: x }}\n{named}actor_type: [{{ case: c, is: bot, basis: declared, when: {{ holds: c59 }} }}]"
+    );
+    assert_eq!(row("", &rest, json!({ "id": "1", "kind": "y" }))["actor_type"], "unknown");
+    assert_eq!(row("", &rest, json!({ "id": "1", "kind": "x" }))["actor_type"], "bot");
 }

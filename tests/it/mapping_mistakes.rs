@@ -79,3 +79,84 @@ fn a_name_that_two_mappings_answer_to_is_a_mistake() {
 fn an_empty_folder_is_a_mistake() {
     insta::assert_snapshot!(report(&[]));
 }
+
+/// The codes of what is wrong with a mapping that has these columns and whatever else.
+fn codes(columns: &str, rest: &str) -> Vec<String> {
+    let cases = if rest.contains("actor_type:") { "" } else { "actor_type: [{ case: c, is: unknown, basis: none }]\n" };
+    let text = format!(
+        "source: acme\ntitle: t\ndocumentation: d\nrecognise: {{ has: id }}\ncannot_tell: []\ncolumns:\n  event_uid: id\n{columns}\n{rest}\n{cases}"
+    );
+    let report = report(&[("acme/mapping.yaml", &text), ("acme/t.csv", "key,value\na,b\n")]);
+    report.split("error[").skip(1).filter_map(|rest| rest.split(']').next()).map(str::to_string).collect()
+}
+
+#[test]
+fn a_key_that_nothing_reads_is_a_mistake() {
+    for expression in [
+        "{ path: a, where: { b: c } }",
+        "{ path: a, take: b }",
+        "{ path: a, with: x }",
+        "{ path: a, column: b }",
+        "{ join: [a], take: b }",
+        "{ field: a, where: { b: c } }",
+    ] {
+        assert_eq!(codes(&format!("  actor_name: {expression}"), ""), ["unknown-key"], "{expression}");
+    }
+    for expression in
+        ["{ pick: a, where: { b: c }, take: d }", "{ join: [a], with: x }", "{ path: a, table: t.csv, column: value }"]
+    {
+        assert_eq!(codes(&format!("  actor_name: {expression}"), ""), Vec::<String>::new(), "{expression}");
+    }
+}
+
+#[test]
+fn a_value_that_the_column_can_never_hold_is_a_mistake() {
+    for column in [
+        "event_time: { template: '{a}' }",
+        "event_time: { join: [a] }",
+        "targets: { template: '{a}' }",
+        "attributes: { join: [a, b] }",
+        "actor_name: { path: a, split: ',' }",
+        "actor_name: { path: a, time: rfc3339, lower: true }",
+    ] {
+        assert_eq!(codes(&format!("  {column}"), ""), ["wrong-type"], "{column}");
+    }
+    assert_eq!(codes("  scope: { path: a, split: ',' }\n  asn: { template: '{a}' }", ""), Vec::<String>::new());
+}
+
+#[test]
+fn a_case_that_can_never_decide_is_a_mistake() {
+    let first = "{ case: a, is: human, basis: declared, when: { kind: person, x: [1, 2] } }";
+    for (rival, wanted) in [
+        ("{ case: b, is: bot, basis: declared, when: { kind: person, x: [1, 2] } }", vec!["unreachable"]),
+        ("{ case: b, is: bot, basis: declared, when: { kind: person, x: [1, 3] } }", vec![]),
+    ] {
+        assert_eq!(codes("", &format!("actor_type:\n  - {first}\n  - {rival}")), wanted, "{rival}");
+    }
+    let always = "{ case: z, is: bot, basis: declared, when: {} }";
+    assert_eq!(codes("", &format!("actor_type:\n  - {always}\n  - {first}")), ["unreachable"]);
+    assert_eq!(codes("", &format!("actor_type:\n  - {first}\n  - {always}")), Vec::<String>::new());
+    let values = "  actor_name: { cases: [{ when: {}, value: a }, { value: b }] }";
+    assert_eq!(codes(values, ""), ["unreachable"]);
+}
+
+#[test]
+fn names_that_cannot_be_read_and_lists_where_names_belong_are_mistakes() {
+    for (rest, wanted) in [
+        ("let: { item: a }", "reserved-name"),
+        ("let: { event: a }", "reserved-name"),
+        ("let: [a]", "wrong-type"),
+        ("conditions: [a]", "wrong-type"),
+        ("nested_json: [a]", "wrong-type"),
+    ] {
+        assert_eq!(codes("", rest), [wanted], "{rest}");
+    }
+}
+
+#[test]
+fn a_test_that_does_not_follow_ignore_case_is_a_mistake_beside_it() {
+    for test in ["in_table: t.csv", "own: domains", "foreign: domains", "not: x"] {
+        let column = format!("  actor_name: {{ path: a, when: {{ b: {{ ignore_case: true, {test} }} }} }}");
+        assert_eq!(codes(&column, ""), ["bad-condition"], "{test}");
+    }
+}

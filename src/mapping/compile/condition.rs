@@ -6,6 +6,10 @@ use super::Compiler;
 use crate::organisation::OwnedKind;
 use crate::yaml::{Content, Node};
 
+/// Tests that compare exactly, whatever stands beside them: what they ask lists its entries as they are. A test inside `not`
+/// says for itself whether it ignores case.
+const EXACT_TESTS: [&str; 4] = ["in_table", "own", "foreign", "not"];
+
 impl Compiler<'_> {
     /// The condition that `node` writes.
     pub(super) fn condition(&mut self, node: &Node) -> Option<Condition> {
@@ -108,6 +112,13 @@ impl Compiler<'_> {
             Content::Mapping(entries) => {
                 test.ignore_case = node.get("ignore_case").and_then(Node::truth).unwrap_or(false);
                 for (key, value) in entries {
+                    if test.ignore_case && EXACT_TESTS.contains(&key.text().unwrap_or_default()) {
+                        let name = key.text().unwrap_or_default();
+                        self.diagnostics
+                            .error("bad-condition", &key.place, format!("found `{name}` with `ignore_case`, which it does not follow"))
+                            .help("give the value a `let` with `lower: true`, or write the test beside this one with `all`");
+                        return None;
+                    }
                     let want = self.want(key, value, test.ignore_case)?;
                     test.wants.extend(want);
                 }

@@ -137,6 +137,7 @@ impl Compiler<'_> {
                 .help(format!("one of {}", names.join(", ")));
             return None;
         };
+        is_whole &= self.check_companions(node, &name_of(head_key));
         self.table_column = node.get("column").and_then(Node::text).map(str::to_string);
         let applied: Vec<(&Node, &Node, &'static Definition)> = entries
             .iter()
@@ -164,6 +165,36 @@ impl Compiler<'_> {
         })
     }
 
+    /// Refuses what stands beside a head or function that it says nothing to: it would be left unread.
+    fn check_companions(&mut self, node: &Node, head: &str) -> bool {
+        let mut is_whole = true;
+        for (companion, fitting) in [
+            ("where", ["pick", "each"].as_slice()),
+            ("take", &["pick", "each", "field"]),
+            ("with", &["join"]),
+            ("column", &["table"]),
+        ] {
+            let is_read = fitting.iter().any(|name| *name == head || (*name == "table" && node.get(name).is_some()));
+            if let (false, Some(value)) = (is_read, node.get(companion)) {
+                let message = format!("found `{companion}` without {}", fitting.join(" or "));
+                self.diagnostics.error("unknown-key", &value.place, message).help("a condition on the event is `when`");
+                is_whole = false;
+            }
+        }
+        is_whole
+    }
+
+    /// Refuses a text where the column holds something that no text becomes.
+    fn check_text(&mut self, node: &Node, kind: Option<Kind>) -> Option<()> {
+        match kind {
+            Some(kind @ (Kind::Time | Kind::Hops | Kind::Targets | Kind::TextMap)) => {
+                self.diagnostics.error("wrong-type", &node.place, format!("found a text, wanted {}", wanted(kind)));
+                None
+            }
+            _ => Some(()),
+        }
+    }
+
     fn functions(
         &mut self,
         applied: &[(&Node, &Node, &'static Definition)],
@@ -178,6 +209,13 @@ impl Compiler<'_> {
             };
             compiled.extend((definition.compile)(argument, self));
             self.closed = None;
+            if let (Gives::Time, Some((next, _, after))) = (definition.gives, applied.get(index + 1)) {
+                self.diagnostics.error(
+                    "wrong-type",
+                    &next.place,
+                    format!("found `{}` behind `{}`, whose times it cannot change", after.name, definition.name),
+                );
+            }
             if !is_last {
                 continue;
             }
@@ -185,6 +223,7 @@ impl Compiler<'_> {
                 (Some(Kind::Time), gives) => gives == Gives::Time,
                 (Some(Kind::Closed(set)), Gives::Verb) => set == Verb::SET,
                 (Some(Kind::Hops | Kind::Targets | Kind::TextMap), _) | (Some(_), Gives::Time) => false,
+                (Some(kind), Gives::List) => kind == Kind::TextList,
                 _ => true,
             };
             if let (false, Some(kind)) = (fits, kind) {
@@ -225,7 +264,10 @@ impl Compiler<'_> {
                 Some(Head::Text(text))
             }
             "first" => Some(Head::First(self.expressions(node, kind)?)),
-            "template" => self.template(node),
+            "template" => {
+                self.check_text(node, kind)?;
+                self.template(node)
+            }
             "cases" => self.value_cases(node, kind),
             "pick" => Some(Head::Pick(self.elements_of(node, whole, kind)?)),
             "each" => {
@@ -238,6 +280,7 @@ impl Compiler<'_> {
                 Some(Head::List(self.expressions(node, None)?))
             }
             "join" => {
+                self.check_text(node, kind)?;
                 let parts = self.expressions(node, None)?;
                 let with = whole.get("with").and_then(Node::text).unwrap_or(" ").to_string();
                 Some(Head::Join { parts, with })
@@ -313,8 +356,8 @@ impl Compiler<'_> {
                 continue;
             }
             let when = match item.get("when") {
-                Some(when) => self.condition(when),
-                None => {
+                Some(when) if !says_nothing(when) => self.condition(when),
+                _ => {
                     if index + 1 < items.len() {
                         self.diagnostics
                             .error("unreachable", &items[index + 1].place, "found a case behind one that always holds")
@@ -450,6 +493,11 @@ pub(super) fn kind_of(expression: &Expression, variable_kinds: &[Option<Kind>], 
 
 fn simple(node: &Node, head: Head) -> Expression {
     Expression { place: node.place.clone(), head, functions: Vec::new(), when: None, otherwise: None }
+}
+
+/// A condition that always holds: `{}`.
+pub(super) fn says_nothing(node: &Node) -> bool {
+    node.entries().is_some_and(<[_]>::is_empty)
 }
 
 pub(super) fn always(node: &Node) -> Condition {

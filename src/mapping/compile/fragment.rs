@@ -9,6 +9,9 @@ use crate::yaml::{self, Node};
 /// The folder of fragments and shared tables.
 pub const SHARED: &str = "_shared";
 
+/// What `$` leads to without any `let`.
+const RESERVED_NAMES: [&str; 3] = ["event", "item", "context"];
+
 impl Compiler<'_> {
     /// Takes in every fragment that `use` names.
     pub(super) fn fragments(&mut self, node: &Node) {
@@ -87,6 +90,11 @@ impl Compiler<'_> {
 
     /// The `let` and `conditions` of a mapping or a fragment.
     pub(super) fn lets_and_conditions(&mut self, node: &Node) {
+        for (key, wanted) in [("let", "names and expressions"), ("conditions", "names and conditions")] {
+            if let Some(value) = node.get(key).filter(|value| value.entries().is_none()) {
+                self.wrong_argument(value, wanted);
+            }
+        }
         for (name, value) in node.get("let").and_then(Node::entries).unwrap_or_default() {
             let name = self.full_name(name.text().unwrap_or_default());
             self.variable(&name, value);
@@ -100,6 +108,12 @@ impl Compiler<'_> {
     }
 
     fn variable(&mut self, name: &str, node: &Node) {
+        if RESERVED_NAMES.contains(&name) {
+            self.diagnostics
+                .error("reserved-name", &node.place, format!("found the name `{name}`, which `${name}` cannot read"))
+                .help(format!("{} stand for what the event brings; take another name", RESERVED_NAMES.join(", ")));
+            return;
+        }
         if let Some(value) = self.expression(node, None) {
             let kind = kind_of(&value, &self.variable_kinds, gives_time(node));
             self.variables.push(Variable { name: name.to_string(), value });

@@ -3,7 +3,7 @@
 use super::super::grammar::{CASE, MAPPING};
 use super::super::plan::{Case, ColumnRule, Condition, Nested, Plan, Reference, Split};
 use super::super::projection::Projection;
-use super::expression::always;
+use super::expression::{always, says_nothing};
 use super::{Compiler, Files};
 use crate::activity::taxonomy::{ActorType, Basis, ClosedSet};
 use crate::activity::{COLUMNS, Column, SetBy};
@@ -61,6 +61,9 @@ impl Compiler<'_> {
         // Recognition stands on the event alone: it comes before everything that the mapping defines.
         let recognise = root.get("recognise").and_then(|node| self.condition(node));
         let mut nested_texts = Vec::new();
+        if let Some(node) = root.get("nested_json").filter(|node| node.entries().is_none()) {
+            self.wrong_argument(node, "names and paths");
+        }
         for (name, path) in root.get("nested_json").and_then(Node::entries).unwrap_or_default() {
             let text = path.text().unwrap_or_default();
             if let Some(reference) = self.reference(text, &path.place) {
@@ -182,10 +185,19 @@ impl Compiler<'_> {
                     format!("found the case `{name}` twice; it stands in line {line} already"),
                 );
             }
-            if item.get("when").is_none() && index + 1 < items.len() {
+            if item.get("when").is_none_or(says_nothing) && index + 1 < items.len() {
                 self.diagnostics
                     .error("unreachable", &items[index + 1].place, "found a case behind one that always holds")
                     .help(format!("give the case `{name}` a `when`, or put it last"));
+            }
+            if let Some(when) = item.get("when")
+                && let Some(first) =
+                    items[..index].iter().find(|first| first.get("when").is_some_and(|first| first.says_the_same(when)))
+            {
+                let line = first.place.line;
+                self.diagnostics
+                    .error("unreachable", &item.place, format!("found the condition of the case in line {line} again"))
+                    .help("the first case whose condition holds decides; remove one of them, or say how they differ");
             }
             let when = item.get("when").map_or_else(|| Some(always(item)), |when| self.condition(when));
             let contrary = item.get("contrary").and_then(|contrary| self.condition(contrary));
