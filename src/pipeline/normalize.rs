@@ -24,7 +24,7 @@ use crate::mapping::library::Library;
 use crate::mapping::plan::Plan;
 use crate::organisation::OwnedKind;
 use crate::record::RawRecord;
-use crate::rejection::Rejection;
+use crate::rejection::{Reason, Rejection, Stage};
 
 /// The name of the source of an event that no mapping recognised.
 pub const UNRECOGNISED: &str = "unrecognised";
@@ -39,6 +39,12 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// How far ahead of its receipt an event may claim to be before it is flagged: clocks drift, days do not.
 const AHEAD_MICROS_MAX: i64 = MICROS_PER_DAY;
+
+/// The most bytes that the rows of one record hold of their raw events and contexts.
+///
+/// As much as a record may have, so only what stands on many rows comes to it: an item whose events share fields stands
+/// whole on the row of each. A record of 300 KB could fill gigabytes so.
+const ROWS_RAW_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Turns records into rows. Shared by all threads.
 #[derive(Debug)]
@@ -170,10 +176,21 @@ impl Normalizer {
         // How many rows there will be stands on each of them, so events are prepared before any is emitted. A record
         // of one event is prepared once; of many, again when its turn comes, so that only one is held at a time.
         let first = (events.len() == 1).then(|| self.prepare(&events[0], route, arena));
-        let num_rows = match &first {
-            Some(prepared) => num_rows(prepared),
-            None => events.iter().map(|event| num_rows(&self.prepare(event, route, arena))).sum(),
+        let sizes = |event: &RawEvent<'_>, prepared: &_| (num_rows(prepared), num_rows(prepared) * raw_bytes(event));
+        let (num_rows, num_raw_bytes) = match &first {
+            Some(prepared) => sizes(&events[0], prepared),
+            None => events
+                .iter()
+                .map(|event| sizes(event, &self.prepare(event, route, arena)))
+                .fold((0, 0), |sum: (usize, usize), (rows, bytes)| (sum.0 + rows, sum.1.saturating_add(bytes))),
         };
+        if num_rows > events.len() && num_raw_bytes > ROWS_RAW_BYTES_MAX {
+            let detail = format!("{num_rows} events that share fields, of {num_raw_bytes} bytes together");
+            let rejection = Rejection::new(Stage::Envelope, Reason::Shape, detail);
+            let row = self.rejected(record, &rejection, arena);
+            emit(&row, Some(&rejection));
+            return;
+        }
         let mut index = 0;
         let mut first = first;
         for event in events {
@@ -329,6 +346,11 @@ impl<'a> Raw<'a> {
 
 fn num_rows(prepared: &Result<(&Plan, Prepared<'_>), &str>) -> usize {
     prepared.as_ref().map_or(1, |(_, prepared)| prepared.num_activities())
+}
+
+/// What each row of `event` holds of it.
+fn raw_bytes(event: &RawEvent<'_>) -> usize {
+    event.raw.len() + event.context.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
 }
 
 /// An event from the future says more about a clock than about the event.
