@@ -26,7 +26,7 @@ use crate::mapping::plan::Plan;
 use crate::mapping::secrets::redact;
 use crate::organisation::OwnedKind;
 use crate::record::RawRecord;
-use crate::rejection::Rejection;
+use crate::rejection::{Reason, Rejection, Stage};
 
 /// The name of the source of an event that no mapping recognised.
 pub const UNRECOGNISED: &str = "unrecognised";
@@ -42,9 +42,11 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// How far ahead of its receipt an event may claim to be before it is flagged: clocks drift, days do not.
 const AHEAD_MICROS_MAX: i64 = MICROS_PER_DAY;
 
-/// The most bytes that the rows of one record hold more than once. Eight times the largest record is more than vendors
-/// nest, and with the record itself far below the 2 GiB of text that a column of one Arrow batch can hold.
-const REPEATED_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// The most bytes that the rows of one record hold of their raw events and contexts.
+///
+/// As much as a record may have, so only what stands on many rows comes to it: an item whose events share fields stands
+/// whole on the row of each. A record of 300 KB could fill gigabytes so.
+const ROWS_RAW_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Turns records into rows. Shared by all threads.
 #[derive(Debug)]
@@ -195,22 +197,29 @@ impl Normalizer {
         // How many rows there will be stands on each of them, so events are prepared before any is emitted. A record of one
         // event is prepared once; of many, again when its turn comes, so that only one is held at a time.
         if let [event] = events {
-            let prepared = self.prepare_within(event, route, &mut RepeatedBytes::default(), event_arena);
-            let num_rows = num_rows(&prepared);
-            self.event(record, event, &prepared, (0, num_rows), event_arena, emit);
+            let prepared = self.prepare(event, route, event_arena);
+            let num_all = num_rows(&prepared);
+            match excess(num_all, events.len(), num_all.saturating_mul(raw_bytes(event))) {
+                Some(rejection) => emit(&self.rejected(record, &rejection, arena), Some(&rejection)),
+                None => self.event(record, event, &prepared, (0, num_all), event_arena, emit),
+            }
             return;
         }
-        let mut repeated = RepeatedBytes::default();
-        let mut num_all = 0;
+        let (mut num_all, mut num_raw_bytes) = (0, 0_usize);
         for event in events {
             event_arena.reset();
-            num_all += num_rows(&self.prepare_within(event, route, &mut repeated, event_arena));
+            let num_rows = num_rows(&self.prepare(event, route, event_arena));
+            num_all += num_rows;
+            num_raw_bytes = num_raw_bytes.saturating_add(num_rows.saturating_mul(raw_bytes(event)));
         }
-        let mut repeated = RepeatedBytes::default();
+        if let Some(rejection) = excess(num_all, events.len(), num_raw_bytes) {
+            emit(&self.rejected(record, &rejection, arena), Some(&rejection));
+            return;
+        }
         let mut index = 0;
         for event in events {
             event_arena.reset();
-            let prepared = self.prepare_within(event, route, &mut repeated, event_arena);
+            let prepared = self.prepare(event, route, event_arena);
             self.event(record, event, &prepared, (index, num_all), event_arena, emit);
             index += num_rows(&prepared);
         }
@@ -234,19 +243,6 @@ impl Normalizer {
             self.finish(&mut row, record, event, (first + item, num_all), item, arena);
             emit(&row, None);
         }
-    }
-
-    /// As [`Normalizer::prepare`], with no more activities than the record may still repeat its events for.
-    fn prepare_within<'a>(
-        &'a self,
-        event: &'a RawEvent<'a>,
-        route: &Route,
-        repeated: &mut RepeatedBytes,
-        arena: &'a Bump,
-    ) -> Result<(&'a Plan, Prepared<'a>), &'a str> {
-        let (plan, mut prepared) = self.prepare(event, route, arena)?;
-        prepared.limit_activities(repeated.take(event.raw.len(), prepared.num_activities()));
-        Ok((plan, prepared))
     }
 
     /// The plan that an event belongs to, with the event as that plan sees it; or why there is none.
@@ -387,18 +383,12 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// How many bytes of a record its rows hold more than once, because every activity of an event carries all of it.
-#[derive(Default)]
-struct RepeatedBytes(usize);
-
-impl RepeatedBytes {
-    /// How many of `num_activities` an event of so many bytes may become.
-    fn take(&mut self, num_bytes: usize, num_activities: usize) -> usize {
-        let num_more = (REPEATED_BYTES_MAX - self.0) / num_bytes.max(1);
-        let num_taken = num_activities.min(num_more + 1);
-        self.0 += (num_taken - 1) * num_bytes;
-        num_taken
-    }
+/// Why a record whose events share fields would leave more than its rows may hold. One without such events never does.
+fn excess(num_rows: usize, num_events: usize, num_raw_bytes: usize) -> Option<Rejection> {
+    (num_rows > num_events && num_raw_bytes > ROWS_RAW_BYTES_MAX).then(|| {
+        let detail = format!("{num_rows} events that share fields, of {num_raw_bytes} bytes together");
+        Rejection::new(Stage::Envelope, Reason::Shape, detail)
+    })
 }
 
 fn num_rows(prepared: &Result<(&Plan, Prepared<'_>), &str>) -> usize {
@@ -417,6 +407,11 @@ fn name_actor_in_chain<'a>(row: &mut Activity<'a>, arena: &'a Bump) {
         let named: Vec<Hop<'a>> = named.collect();
         row.set(Column::DelegationChain, Value::Hops(arena.alloc_slice_copy(&named)));
     }
+}
+
+/// What each row of `event` holds of it.
+fn raw_bytes(event: &RawEvent<'_>) -> usize {
+    event.raw.len() + event.context.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
 }
 
 /// An event from the future says more about a clock than about the event.

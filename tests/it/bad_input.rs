@@ -188,6 +188,38 @@ fn row_04_nesting_100_000_deep_is_rejected_as_depth() {
     }
 }
 
+/// Each of an item's events keeps the whole item, so a small record could fill gigabytes.
+#[test]
+fn row_05_an_item_that_would_be_multiplied_without_bound_is_rejected_as_shape() {
+    let mapping = r"
+source: acme
+title: Acme audit log
+documentation: https://docs.example.com/audit
+recognise: { has: [acme_id] }
+split: events
+columns: { event_uid: acme_id, action: item.op }
+actor_type: [{ case: person, is: human, basis: declared, when: { kind: person } }]
+cannot_tell: []
+";
+    let normalizer = rows::normalizer("acme", mapping);
+    let item = |num_events: usize, num_bytes: usize| {
+        let events = vec![r#"{"op":"read"}"#; num_events].join(",");
+        format!(r#"{{"acme_id":"1","events":[{events}],"pad":"{}"}}"#, "x".repeat(num_bytes))
+    };
+    let bad = item(9_000, 100_000);
+    let mut seen = Vec::new();
+    for value in [bad.clone(), item(1_000, 10_000), format!("{bad}{bad}")] {
+        normalizer.normalize(&record(value), &Route::default(), &mut Scratch::default(), &mut |row, rejection| {
+            seen.push((row.text(Column::Status).map(str::to_string), rejection.map(|found| found.reason)));
+        });
+    }
+    assert_eq!(seen.len(), 1 + 1_000 + 1);
+    for number in [0, 1_001] {
+        assert_eq!(seen[number], (Some("rejected".to_string()), Some(Reason::Shape)));
+    }
+    assert_eq!(seen[1], (Some("mapped".to_string()), None));
+}
+
 #[test]
 fn row_05_a_million_keys_are_rejected_as_shape() {
     let fields: Vec<String> = (0..1_000_000).map(|n| format!("\"k{n}\":1")).collect();
