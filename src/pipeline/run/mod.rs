@@ -10,6 +10,7 @@ mod mapping;
 mod partitions;
 mod reading;
 mod resume;
+mod room;
 mod settle;
 mod setup;
 mod shutdown;
@@ -266,6 +267,13 @@ impl<'a> Run<'a> {
             Ok(()) => self.partitions.iter_mut().for_each(|partition| partition.is_new = false),
             Err(error) => warn!(%error, "failed to write down where reading begins, trying again"),
         }
+    }
+
+    /// Whether a sink has no room for more rows.
+    fn is_full(&self) -> bool {
+        !self.paused_for.is_empty()
+            || self.siem.as_ref().map_or(0, SiemWriter::num_bytes) >= self.buffer_bytes_max
+            || self.lake.as_ref().map_or(0, LakeWriter::num_bytes) >= self.buffer_bytes_max
     }
 
     /// Pauses reading while a sink holds back more than it may, and resumes it once that has gone down.

@@ -37,8 +37,13 @@ impl Run<'_> {
         let begun = Instant::now();
         let is_full = self.workers.num_bytes_under_way() >= UNDER_WAY_BYTES_MAX;
         loop {
-            // A client whose records are not wanted now is still polled: rebalances happen in there.
-            let wait = if is_full { Duration::ZERO } else { GATHER_TIME.saturating_sub(begun.elapsed()) };
+            // A client whose records are not wanted now is still polled: rebalances happen in there. With paused reading
+            // this is where the loop rests.
+            let wait = if is_full && self.paused_for.is_empty() {
+                Duration::ZERO
+            } else {
+                GATHER_TIME.saturating_sub(begun.elapsed())
+            };
             let polled = self.input.poll(wait)?;
             self.take_notices(&mut gathered)?;
             match polled {
@@ -61,11 +66,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Gives the rows of finished chunks to the sinks' buffers.
+    /// Gives mapped rows to the sinks' buffers, as long as those have room: what waits here holds up the mapping.
     pub(super) fn take_mapped(&mut self) -> Result<(), RunError> {
         let is_full = self.workers.num_bytes_under_way() >= UNDER_WAY_BYTES_MAX;
         let mut wait = if is_full { GATHER_TIME } else { Duration::ZERO };
-        while let Some(mapped) = self.workers.next(wait)? {
+        while !self.is_full() {
+            let Some(mapped) = self.workers.next(wait)? else { break };
             wait = Duration::ZERO;
             self.metrics.count(&mapped.tally);
             self.take_rows(mapped);
