@@ -120,8 +120,6 @@ struct Run<'a> {
     workers: Workers,
     siem: Option<SiemWriter>,
     lake: Option<LakeWriter>,
-    lake_handle: Option<crate::sink::lake::Lake>,
-    runtime: Handle,
     buffer_bytes_max: usize,
     /// The sinks for which reading is paused.
     paused_for: Vec<Sink>,
@@ -174,7 +172,6 @@ impl<'a> Run<'a> {
             Box::new(positions),
         )?;
         let lake_writer = lake
-            .clone()
             .zip(config.lake.as_ref())
             .map(|(lake, lake_config)| LakeWriter::new(lake, &config.kafka.group, lake_config, runtime.clone()));
         Ok(Run {
@@ -189,8 +186,6 @@ impl<'a> Run<'a> {
             workers: Workers::start(normalizer, &encoding).map_err(RunError::Workers)?,
             siem,
             lake: lake_writer,
-            lake_handle: lake,
-            runtime: runtime.clone(),
             buffer_bytes_max: config.lake.as_ref().map_or(BUFFER_BYTES_MAX, |lake| lake.max_buffer_bytes),
             paused_for: Vec::new(),
             is_paused: false,
