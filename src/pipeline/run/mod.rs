@@ -88,6 +88,7 @@ pub struct Surroundings {
 /// # Errors
 /// As [`run`], before its first record.
 pub fn check(config: &Config, runtime: &Handle) -> Result<(), RunError> {
+    setup::lake_location(config)?;
     setup::encoding(config, &setup::client(&config.kafka), runtime)?;
     setup::lake(config, runtime)?;
     Ok(())
@@ -137,6 +138,7 @@ impl<'a> Run<'a> {
         let Surroundings { runtime, metrics, readiness, stop } = surroundings;
         readiness.not_ready("input", "not a member of the group yet");
         metrics.set_generation(normalizer.generation());
+        setup::lake_location(config)?;
         let client: ClientConfig = setup::client(&config.kafka);
         let encoding = setup::encoding(config, &client, runtime)?;
         let lake = setup::lake(config, runtime)?;
