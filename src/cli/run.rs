@@ -11,6 +11,7 @@ use tracing::warn;
 use super::Failure;
 use super::mappings::{MappingArguments, RegistryArguments};
 use crate::config::{self, Config};
+use crate::input::kafka::InputError;
 use crate::pipeline::normalize::Normalizer;
 use crate::pipeline::run::{self, RunError, Stop, Surroundings};
 use crate::sink::lake::LakeError;
@@ -56,10 +57,13 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     result.map_err(failure)
 }
 
-/// A lake that refuses what the configuration says of it is a mistake to mend, not trouble that another start may pass.
+/// What a lake or the kafka client refuses of the configuration is a mistake to mend, not trouble that another start may
+/// pass.
 fn failure(error: RunError) -> Failure {
     match error {
-        RunError::Lake(LakeError::Refused(_)) => Failure::BadConfiguration(error.into()),
+        RunError::Lake(LakeError::Refused(_)) | RunError::Input(InputError::Create(_)) => {
+            Failure::BadConfiguration(error.into())
+        }
         _ => Failure::Outside(error.into()),
     }
 }

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::partitions::{Cursor, Epoch, holes_after};
 use crate::checkpoint::{Advance, NextOffset, TopicPartition};
-use crate::sink::lake::{Commit, Lake, LakeError};
+use crate::sink::lake::{Commit, Lake, LakeError, Positions};
 
 /// Batches with fewer rows are joined, once there are this many of them in a partition: an Arrow batch of few rows
 /// weighs mostly what surrounds them.
@@ -42,9 +42,10 @@ pub(super) enum Report {
         partitions: Vec<Stay>,
         duration: Duration,
     },
-    /// Somebody else moved the table on: the batch is void.
+    /// Somebody else moved the table on: the batch is void, and this is where the table stands.
     Fenced {
         partitions: Vec<Stay>,
+        positions: Positions,
         why: String,
     },
     Failed(LakeError),
@@ -214,20 +215,89 @@ async fn commit(lake: Lake, group: Arc<str>, batch: LakeBatch, reports: Sender<R
             Ok(Commit::Fenced { partition, expected, found }) => {
                 let found = found.map_or("nothing".to_string(), |found| found.to_string());
                 let why = format!("`{}/{}` stands at {found}, not {expected}", partition.topic, partition.partition);
-                break Report::Fenced { partitions, why };
+                match positions(&lake, &group, &reports).await {
+                    Some(Ok(positions)) => break Report::Fenced { partitions, positions, why },
+                    Some(Err(error)) => break Report::Failed(error),
+                    None => return,
+                }
             }
             Err(error) if error.is_transient() => {
-                warn!(error = &error as &dyn std::error::Error, "failed to commit to the lake, trying again");
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                // Without anybody to hear of it the run is over.
-                if reports.send(Report::Trouble(format!("{error}{cause}"))).is_err() {
+                if !outlast(&error, &mut pause, &reports).await {
                     return;
                 }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
             }
             Err(error) => break Report::Failed(error),
         }
     };
     let _ = reports.send(report);
+}
+
+/// Where the table stands, asked for until it answers. None if nobody waits for the answer any more.
+async fn positions(lake: &Lake, group: &str, reports: &Sender<Report>) -> Option<Result<Positions, LakeError>> {
+    let mut pause = PAUSE_MIN;
+    loop {
+        match lake.positions(group).await {
+            Err(error) if error.is_transient() => {
+                if !outlast(&error, &mut pause, reports).await {
+                    return None;
+                }
+            }
+            result => return Some(result),
+        }
+    }
+}
+
+/// Tells of trouble that may pass and gives it time to. False if nobody hears of it any more: then the run is over.
+async fn outlast(error: &LakeError, pause: &mut Duration, reports: &Sender<Report>) -> bool {
+    warn!(error = error as &dyn std::error::Error, "failed to commit to the lake, trying again");
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    if reports.send(Report::Trouble(format!("{error}{cause}"))).is_err() {
+        return false;
+    }
+    tokio::time::sleep(*pause).await;
+    *pause = (*pause * 2).min(PAUSE_MAX);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::lake::LakeLocation;
+
+    fn batch(from: i64, to: i64) -> LakeBatch {
+        let id = TopicPartition { topic: "t".into(), topic_id: None, partition: 0 };
+        let advance = Advance { from: NextOffset(from), to: NextOffset(to), undelivered: Vec::new() };
+        LakeBatch { partitions: Vec::new(), advances: BTreeMap::from([(id, advance)]), rows: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn a_void_batch_says_where_the_table_stands() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let location = LakeLocation::new(folder.path().to_string_lossy());
+        let lake = Lake::open(&location).await.expect("a lake");
+        let (outgoing, reports) = channel();
+        commit(lake.clone(), "g".into(), batch(0, 10), outgoing.clone()).await;
+        assert!(matches!(reports.recv(), Ok(Report::Committed { .. })));
+        commit(lake, "g".into(), batch(5, 12), outgoing).await;
+        let Ok(Report::Fenced { positions, .. }) = reports.recv() else { panic!("not fenced") };
+        let id = TopicPartition { topic: "t".into(), topic_id: None, partition: 0 };
+        assert_eq!(positions.get(&id), Some(NextOffset(10)));
+    }
+
+    #[tokio::test]
+    async fn trouble_while_asking_where_the_table_stands_passes_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, away) = (folder.path().join("lake"), folder.path().join("away"));
+        let lake = Lake::open(&LakeLocation::new(path.to_string_lossy())).await.expect("a lake");
+        // A file where the folder was: every request fails, as on a store that is away.
+        std::fs::rename(&path, &away).expect("moved away");
+        std::fs::write(&path, "").expect("a file in its place");
+        let (outgoing, reports) = channel();
+        let asked = tokio::spawn(async move { positions(&lake, "g", &outgoing).await });
+        let report = tokio::task::spawn_blocking(move || (reports.recv(), reports)).await.expect("no panic");
+        assert!(matches!(report.0, Ok(Report::Trouble(_))));
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::rename(&away, &path).expect("moved back");
+        assert!(matches!(asked.await.expect("no panic"), Some(Ok(positions)) if positions.is_empty()));
+    }
 }

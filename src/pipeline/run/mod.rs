@@ -88,6 +88,7 @@ pub struct Surroundings {
 /// # Errors
 /// As [`run`], before its first record.
 pub fn check(config: &Config, runtime: &Handle) -> Result<(), RunError> {
+    setup::lake_location(config)?;
     setup::encoding(config, &setup::client(&config.kafka), runtime)?;
     setup::lake(config, runtime)?;
     Ok(())
@@ -120,8 +121,6 @@ struct Run<'a> {
     workers: Workers,
     siem: Option<SiemWriter>,
     lake: Option<LakeWriter>,
-    lake_handle: Option<crate::sink::lake::Lake>,
-    runtime: Handle,
     buffer_bytes_max: usize,
     /// The sinks for which reading is paused.
     paused_for: Vec<Sink>,
@@ -139,6 +138,7 @@ impl<'a> Run<'a> {
         let Surroundings { runtime, metrics, readiness, stop } = surroundings;
         readiness.not_ready("input", "not a member of the group yet");
         metrics.set_generation(normalizer.generation());
+        setup::lake_location(config)?;
         let client: ClientConfig = setup::client(&config.kafka);
         let encoding = setup::encoding(config, &client, runtime)?;
         let lake = setup::lake(config, runtime)?;
@@ -174,7 +174,6 @@ impl<'a> Run<'a> {
             Box::new(positions),
         )?;
         let lake_writer = lake
-            .clone()
             .zip(config.lake.as_ref())
             .map(|(lake, lake_config)| LakeWriter::new(lake, &config.kafka.group, lake_config, runtime.clone()));
         Ok(Run {
@@ -189,8 +188,6 @@ impl<'a> Run<'a> {
             workers: Workers::start(normalizer, &encoding).map_err(RunError::Workers)?,
             siem,
             lake: lake_writer,
-            lake_handle: lake,
-            runtime: runtime.clone(),
             buffer_bytes_max: config.lake.as_ref().map_or(BUFFER_BYTES_MAX, |lake| lake.max_buffer_bytes),
             paused_for: Vec::new(),
             is_paused: false,

@@ -102,13 +102,10 @@ impl Run<'_> {
                         }
                     }
                 }
-                Report::Fenced { partitions, why } => {
+                Report::Fenced { partitions, positions, why } => {
                     self.metrics.commit_failed(Sink::Lake);
                     self.readiness.ready("lake");
                     info!(why, "the lake stands elsewhere than this batch began, its records are read again");
-                    let Some(lake) = &self.lake_handle else { continue };
-                    let positions =
-                        self.runtime.block_on(lake.positions(&self.config.kafka.group)).map_err(RunError::Lake)?;
                     for stay in partitions {
                         let Some(partition) = self.partitions.staying(&stay.id, Side::Lake, stay.epoch) else {
                             continue;

@@ -73,10 +73,19 @@ pub(super) fn encoding(config: &Config, client: &ClientConfig, runtime: &Handle)
     })
 }
 
-/// Opens the lake, and makes it if there is none.
-pub(super) fn lake(config: &Config, runtime: &Handle) -> Result<Option<Lake>, RunError> {
+/// Where the lake lies, checked as far as that goes without asking anybody.
+///
+/// Mistakes show before any connection is made, also where the brokers are away.
+pub(super) fn lake_location(config: &Config) -> Result<Option<LakeLocation>, RunError> {
     let Some(lake) = &config.lake else { return Ok(None) };
     let location = LakeLocation { url: lake.url.to_string(), options: lake.options.clone() };
+    location.check().map_err(RunError::Lake)?;
+    Ok(Some(location))
+}
+
+/// Opens the lake, and makes it if there is none.
+pub(super) fn lake(config: &Config, runtime: &Handle) -> Result<Option<Lake>, RunError> {
+    let Some(location) = lake_location(config)? else { return Ok(None) };
     runtime.block_on(Lake::open(&location)).map(Some).map_err(RunError::Lake)
 }
 

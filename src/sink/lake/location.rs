@@ -48,6 +48,11 @@ impl LakeLocation {
         LakeLocation { url: url.into(), options: BTreeMap::new() }
     }
 
+    /// Refuses an address or options that no store could have, without connecting to one.
+    pub fn check(&self) -> Result<(), LakeError> {
+        self.resolve().map(|_| ())
+    }
+
     pub(super) fn resolve(&self) -> Result<Place, LakeError> {
         let url = self.parse_url()?;
         let store = self.build_store(&url)?;

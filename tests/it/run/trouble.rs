@@ -132,6 +132,26 @@ fn mistakes_in_the_configuration_are_all_named_and_end_with_3() {
     }
 }
 
+/// Nobody listens at the brokers' address, so whatever is said was found before.
+#[test]
+fn what_only_libraries_know_to_be_a_mistake_ends_with_3_before_any_connection() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let kafka = "kafka: { brokers: 'localhost:1', group: g, properties: { PROPERTIES } }\ntopics: { audit.a: auto }\n";
+    for (name, properties, lake, named) in [
+        ("option", "client.rack: a", "{ url: 's3://bucket/lake', options: { aws_reigon: x } }", "aws_reigon"),
+        ("query", "client.rack: a", "{ url: 's3://bucket/lake?version=1' }", "the lake's url has a query"),
+        ("property", "client.rac: a", "{ url: 'file:///tmp/lake' }", "client.rac"),
+        ("value", "security.protocol: SASL_SLL", "{ url: 'file:///tmp/lake' }", "security.protocol"),
+    ] {
+        let listen = free_address();
+        let kafka = kafka.replace("PROPERTIES", properties);
+        let configuration = format!("{kafka}lake: {lake}\ntelemetry: {{ listen: '{listen}' }}\n");
+        let (status, log) = Instance::start(folder.path(), name, &configuration, listen).wait();
+        assert_eq!(status.code(), Some(3), "{log}");
+        assert!(log.contains(named), "`{named}` is not named in: {log}");
+    }
+}
+
 #[test]
 fn a_topic_that_does_not_exist_is_named_before_anything_is_read() {
     let mut scene = Scene::new(broker(), 1);
