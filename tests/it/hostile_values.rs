@@ -16,6 +16,27 @@ fn row_06_of_a_duplicate_key_the_last_counts_and_the_row_is_partial() {
 }
 
 #[test]
+fn row_06_a_duplicate_key_is_seen_wherever_a_rule_reads() {
+    let mapping = |columns: &str, rest: &str| {
+        format!(
+            "source: acme\ntitle: t\ndocumentation: d\nrecognise: {{ has: id }}\ncannot_tell: []\n{rest}\ncolumns: {{ event_uid: id, actor_id: {columns} }}\nactor_type: [{{ case: c, is: unknown, basis: none }}]\n"
+        )
+    };
+    let twice = r#"{"k":"x","user":"ann","user":"bob"}"#;
+    let in_string = serde_json::Value::from(twice).to_string();
+    for (columns, rest, event) in [
+        ("{ pick: list, where: { k: x }, take: user }", "", format!(r#"{{"id":"1","list":[{twice}]}}"#)),
+        ("{ field: id, take: user }", "", format!(r#"{{"id":"1","1":{twice}}}"#)),
+        ("log.user", "nested_json: { log: text }", format!(r#"{{"id":"1","text":{in_string}}}"#)),
+        ("$item.user", "split: list", format!(r#"{{"id":"1","list":[{twice}]}}"#)),
+    ] {
+        let row = rows(&normalizer("acme", &mapping(columns, rest)), &record(&event)).remove(0);
+        assert_eq!((&row["actor_id"], &row["status"]), (&json!("bob"), &json!("partial")), "{columns}");
+        assert_eq!(row["issues"], json!(["duplicate_key::user"]), "{columns}");
+    }
+}
+
+#[test]
 fn row_07_numbers_keep_every_digit_or_are_refused_and_never_rounded() {
     let amounts = ["18446744073709551617", "9223372036854775808", "1e400", "-0", "0.1", "0.30000000000000004"];
     for amount in amounts {
