@@ -306,6 +306,7 @@ impl<'a> View<'a> {
             Operand::Json(json) if json.is_object() => vec![json],
             _ => Vec::new(),
         };
+        self.flag_long_array(&elements);
         elements.into_iter().take(NUM_ELEMENTS_MAX).map(move |element| self.look_into(element, projection))
     }
 
@@ -444,11 +445,12 @@ impl<'a> View<'a> {
             Want::Not(test) => !self.passes(value, test),
             Want::HasItem(items) => value.texts(arena).iter().any(|found| contains(items, found, test.ignore_case)),
             Want::AnyItem { projection, condition } => match value {
-                Operand::Json(json) => json
-                    .elements()
-                    .into_iter()
-                    .take(NUM_ELEMENTS_MAX)
-                    .any(|element| self.look_into(element, projection).holds(condition)),
+                Operand::Json(json) => {
+                    let elements = json.elements();
+                    self.flag_long_array(&elements);
+                    let mut looked_at = elements.into_iter().take(NUM_ELEMENTS_MAX);
+                    looked_at.any(|element| self.look_into(element, projection).holds(condition))
+                }
                 _ => false,
             },
             Want::OneOf(texts) => text.is_some_and(|text| contains(texts, text, test.ignore_case)),
@@ -483,6 +485,13 @@ impl<'a> View<'a> {
         }
         self.around.num_bytes_left.set(left.unwrap_or(0));
         left.is_some()
+    }
+
+    /// What stands beyond the limit could have changed the answer, so the row says that nobody looked.
+    fn flag_long_array(self, elements: &[Json<'a>]) {
+        if elements.len() > NUM_ELEMENTS_MAX {
+            self.complain("a list of which only the first 1000 elements were looked at");
+        }
     }
 
     fn complain(self, complaint: &str) {

@@ -265,3 +265,13 @@ fn a_record_of_events_that_repeat_themselves_stays_within_what_a_batch_can_hold(
     assert_eq!(counts, vec![num_rows; counts.len()]);
     assert_eq!(i64::try_from(counts.len()), Ok(num_rows));
 }
+
+#[test]
+fn what_stands_in_a_list_beyond_where_rules_look_is_flagged() {
+    let mapping = EVERYWHERE
+        .replace("{ targets: [{ type: secret, id: secret, name: secret }] }", "{ targets: [{ each: list, id: v }] }");
+    let event = |num: usize| json!({ "id": "1", "list": vec![json!({ "v": "x" }); num] }).to_string();
+    let codes = |num| issue_codes(&rows(&normalizer("acme", &mapping), &record(event(num)))[0]);
+    assert_eq!(codes(1_000), Vec::<String>::new());
+    assert_eq!(codes(1_001), ["bad_value:targets"]);
+}
