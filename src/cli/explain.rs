@@ -13,8 +13,12 @@ use crate::activity::json::{is_screen_control, write_value};
 use crate::activity::{Activity, Column, SetBy, Value};
 use crate::envelope;
 use crate::mapping::explain::{Considered, Explanation, Notes};
+use crate::mapping::secrets::redact;
 use crate::pipeline::normalize::{Normalizer, Route};
 use crate::record::RawRecord;
+
+/// Longest note, in characters: a few lines of a terminal.
+const NOTE_CHARS_MAX: usize = 400;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -51,6 +55,9 @@ fn explain_record(normalizer: &Normalizer, route: &Route, record: &RawRecord) ->
         Err(rejection) => return format!("{}: rejected: {rejection}\n\n", record.position),
     };
     let mut text = String::new();
+    if events.is_empty() {
+        text.push_str(&format!("{}: empty: a record without events\n\n", record.position));
+    }
     for event in &events {
         match normalizer.prepare(event, route, &arena) {
             Err(issue) => text.push_str(&format!("{}: unmapped: {issue}\n\n", record.position)),
@@ -60,9 +67,10 @@ fn explain_record(normalizer: &Normalizer, route: &Route, record: &RawRecord) ->
                     let organisation = normalizer.registry().organisation();
                     let mut row =
                         plan.activity(&prepared, item, organisation, &arena, Some((&mut explanation, &notes)));
+                    let mapped = row.clone();
                     normalizer.finish(&mut row, record, event, (item, events.len()), item, &arena);
                     text.push_str(&format!("{}: {} (mapping {})\n", record.position, plan.source, plan.place.file));
-                    show(&mut text, &row, &explanation);
+                    show(&mut text, &mapped, &row, &explanation);
                 }
             }
         }
@@ -70,7 +78,8 @@ fn explain_record(normalizer: &Normalizer, route: &Route, record: &RawRecord) ->
     text
 }
 
-fn show(text: &mut String, row: &Activity<'_>, explanation: &Explanation) {
+/// Shows how `row` came to be, which was `mapped` before the registry was asked.
+fn show(text: &mut String, mapped: &Activity<'_>, row: &Activity<'_>, explanation: &Explanation) {
     text.push_str("  actor type\n");
     for case in &explanation.cases {
         let outcome = if case.decided { "decided" } else { "did not hold" };
@@ -82,6 +91,11 @@ fn show(text: &mut String, row: &Activity<'_>, explanation: &Explanation) {
     if !explanation.cases.iter().any(|case| case.decided) {
         text.push_str("    no case held, so the actor type is unknown\n");
     }
+    if row.text(Column::ActorTypeRule) != mapped.text(Column::ActorTypeRule) {
+        let entry = shown(row.get(Column::ActorTypeRule));
+        text.push_str(&format!("    registry entry {entry} decided instead: {}\n", row.actor_type().as_str()));
+    }
+    let decisive_case = explanation.cases.iter().find(|case| case.decided);
     text.push_str("  columns\n");
     for (info, value) in row.iter().filter(|(info, _)| info.set_by != SetBy::Input) {
         let rules: Vec<&Considered> =
@@ -89,7 +103,13 @@ fn show(text: &mut String, row: &Activity<'_>, explanation: &Explanation) {
         if value.is_null() && rules.is_empty() {
             continue;
         }
-        let by = match rules.iter().find(|rule| rule.decided) {
+        let is_mapped = value == mapped.get(info.column);
+        let rule =
+            rules.iter().find(|rule| rule.decided).copied().or(decisive_case.filter(|_| is_of_case(info.column)));
+        let by = match rule {
+            // Besides the registry only the receipt changes what was mapped, and it changes none of the mapping's columns.
+            _ if !is_mapped && info.set_by != SetBy::Engine => "registry".to_string(),
+            _ if !is_mapped && is_of_case(info.column) => "registry".to_string(),
             Some(rule) => rule.place.to_string(),
             None if value.is_null() => "no value".to_string(),
             None => default_origin(info.column).to_string(),
@@ -100,6 +120,12 @@ fn show(text: &mut String, row: &Activity<'_>, explanation: &Explanation) {
         }
     }
     text.push('\n');
+}
+
+/// The columns that the deciding case of `actor_type` settles, unless the registry does.
+fn is_of_case(column: Column) -> bool {
+    use Column::{ActorClass, ActorType, ActorTypeBasis, ActorTypeConflict, ActorTypeRule};
+    matches!(column, ActorType | ActorClass | ActorTypeBasis | ActorTypeRule | ActorTypeConflict)
 }
 
 /// Who sets a column that no rule of the mapping set.
@@ -113,7 +139,9 @@ fn default_origin(column: Column) -> &'static str {
 
 fn show_notes(text: &mut String, considered: &Considered) {
     for note in &considered.notes {
-        let note_text: String = note.text.chars().filter(|c| !is_screen_control(*c)).collect();
+        // A note quotes the event. It is for reading, so it is short, and it shows no secret that the columns do not.
+        let note_text: String =
+            redact(&note.text).chars().filter(|c| !is_screen_control(*c)).take(NOTE_CHARS_MAX).collect();
         text.push_str(&format!("        {}:{} {note_text}\n", note.place.line, note.place.column));
     }
 }

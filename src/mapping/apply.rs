@@ -14,7 +14,7 @@ use super::functions::address;
 use super::json::Json;
 use super::plan::{Case, ColumnRule, Plan};
 use super::projection::{Scan, Slots};
-use super::secrets::{redact, redact_value};
+use super::secrets::redact_value;
 use crate::activity::json::is_screen_control;
 use crate::activity::taxonomy::{
     ActorType, Basis, Category, CredentialType, Outcome, OwnerBasis, PolicyState, Status, Verb,
@@ -40,6 +40,7 @@ pub struct Prepared<'a> {
     scan: Scan<'a>,
     nested: &'a [Slots<'a>],
     broken_nested: Vec<&'a str>,
+    nested_duplicates: Vec<Cow<'a, str>>,
     items: Vec<Json<'a>>,
     /// How many there are in the event, whether or not they become activities.
     num_items: usize,
@@ -71,6 +72,7 @@ impl Plan {
             scan,
             nested: &[],
             broken_nested: Vec::new(),
+            nested_duplicates: Vec::new(),
             items: Vec::new(),
             num_items: 0,
         };
@@ -92,7 +94,11 @@ impl Plan {
                     }
                 },
             };
-            nested.push(found.map_or(&[] as Slots<'a>, |json| wanted.projection.scan(json, arena).slots));
+            let scan = found.map(|json| wanted.projection.scan(json, arena));
+            nested.push(scan.map_or(&[] as Slots<'a>, |scan| {
+                prepared.nested_duplicates.extend(scan.duplicate_keys);
+                scan.slots
+            }));
         }
         prepared.nested = nested.into_bump_slice();
         if let Some(split) = &self.split {
@@ -122,31 +128,33 @@ impl Plan {
         mut explanation: Option<(&mut Explanation, &'a Notes)>,
     ) -> Activity<'a> {
         let item = match (&self.split, prepared.items.get(index)) {
-            (Some(split), Some(item)) => split.projection.scan(*item, arena).slots,
-            _ => &[],
+            (Some(split), Some(item)) => Some(split.projection.scan(*item, arena)),
+            _ => None,
         };
-        let notes: Option<&'a Notes> = if explanation.is_some() { Some(&*arena.alloc(Notes::default())) } else { None };
+        let (item, item_duplicates) =
+            item.map_or((&[] as Slots<'a>, Vec::new()), |scan| (scan.slots, scan.duplicate_keys));
+        let notes: Option<&'a Notes> = explanation.as_ref().map(|(_, notes)| *notes);
         let around = &*arena.alloc(self.surroundings(prepared, item, organisation, notes, arena));
         let view = View::new(around);
         let mut row = Activity::default();
         row.set(Column::Source, Value::Text(&self.source));
         note_oddities(around, prepared);
+        around.flag_duplicates(&item_duplicates);
 
         let case = self.decide(view, explanation.as_mut().map(|(explanation, _)| &mut **explanation));
         let rules = case.map_or(&[] as &[ColumnRule], |case| &case.set).iter().chain(&self.columns);
+        let mut passed_over = Vec::new();
         for rule in rules {
-            let is_free = row.get(rule.column).is_null();
-            if !is_free && around.notes.is_none() {
+            if !row.get(rule.column).is_null() {
+                passed_over.push(rule);
                 continue;
             }
             around.column.set(rule.column.name());
             let value = self.column_value(view, rule);
             if let Some((explanation, notes)) = &mut explanation {
-                explanation.rule(rule, is_free && !value.is_null(), notes.take());
+                explanation.rule(rule, !value.is_null(), notes.take());
             }
-            if is_free {
-                row.set(rule.column, value);
-            }
+            row.set(rule.column, value);
         }
         match case {
             Some(case) => {
@@ -159,11 +167,21 @@ impl Plan {
             None => row.set_actor_type(ActorType::Unknown, Basis::None, None),
         }
         self.complete(&mut row, prepared, index, arena, &around.issues);
-        let issues = around.issues.borrow();
+        let issues = arena.alloc_slice_copy(&around.issues.borrow());
         let status = if issues.is_empty() { Status::Mapped } else { Status::Partial };
         row.set(Column::Status, Value::Text(status.as_str()));
         if !issues.is_empty() {
-            row.set(Column::Issues, Value::TextList(arena.alloc_slice_copy(&issues)));
+            row.set(Column::Issues, Value::TextList(issues));
+        }
+        if let Some((explanation, notes)) = &mut explanation {
+            // Asked last: what is wrong with a rule that nothing needed is no issue of the row.
+            for rule in passed_over {
+                let value = self.column_value(view, rule);
+                if !value.is_null() {
+                    notes.add(&rule.value.place, "has a value too, but a rule before it set the column".to_string());
+                }
+                explanation.rule(rule, false, notes.take());
+            }
         }
         row
     }
@@ -288,13 +306,9 @@ fn is_json(text: &str) -> bool {
 }
 
 fn note_oddities<'a>(around: &Surroundings<'a>, prepared: &Prepared<'a>) {
+    around.flag_duplicates(&prepared.scan.duplicate_keys);
+    around.flag_duplicates(&prepared.nested_duplicates);
     let mut issues = around.issues.borrow_mut();
-    for key in &prepared.scan.duplicate_keys {
-        // A key is the sender's: it can be long, and it can hold anything.
-        let key = redact(key);
-        let shown: String = key.chars().filter(|c| !is_screen_control(*c)).take(80).collect();
-        issues.push(around.arena.alloc_str(&format!("duplicate_key::{shown}")));
-    }
     if prepared.num_items > prepared.items.len() {
         let (num_items, num_kept) = (prepared.num_items, prepared.items.len());
         let issue =

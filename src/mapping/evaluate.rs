@@ -3,6 +3,7 @@
 //! Nothing here panics, loops without end, or keeps anything: what is made on the way lives in the caller's
 //! arena, what goes wrong becomes an issue of the row.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 
@@ -12,7 +13,9 @@ use bumpalo::collections::Vec as ArenaVec;
 use super::explain::Notes;
 use super::json::Json;
 use super::plan::{Check, Condition, Elements, Entry, Expression, Head, Piece, Plan, Reference, Scope, Test, Want};
-use super::projection::{Projection, Slots};
+use super::projection::{NUM_DUPLICATES_MAX, Projection, Slots};
+use super::secrets::redact;
+use crate::activity::json::is_screen_control;
 use crate::activity::taxonomy::{ActorType, ClosedSet, Relation};
 use crate::activity::{Hop, Target};
 use crate::organisation::Organisation;
@@ -98,6 +101,27 @@ pub struct Surroundings<'a> {
     pub notes: Option<&'a Notes>,
 }
 
+impl Surroundings<'_> {
+    /// Says of keys that stand twice in an object that a rule reads that another reader may have taken the other value.
+    pub fn flag_duplicates(&self, keys: &[Cow<'_, str>]) {
+        let mut issues = self.issues.borrow_mut();
+        for key in keys {
+            if issues.iter().filter(|issue| issue.starts_with(DUPLICATE_KEY)).count() >= NUM_DUPLICATES_MAX {
+                return;
+            }
+            // A key is the sender's: it can be long, and it can hold anything.
+            let shown: String = redact(key).chars().filter(|c| !is_screen_control(*c)).take(80).collect();
+            let issue = self.arena.alloc_str(&format!("{DUPLICATE_KEY}{shown}"));
+            if !issues.contains(&&*issue) {
+                issues.push(issue);
+            }
+        }
+    }
+}
+
+/// How the issue of a duplicate key begins. It has no column: many may have been read from the object.
+const DUPLICATE_KEY: &str = "duplicate_key::";
+
 /// A view of the event from where a rule stands: at its top, or inside an element.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
@@ -110,8 +134,11 @@ impl<'a> View<'a> {
         View { around, element: None }
     }
 
-    fn inside(self, element: Json<'a>, slots: Slots<'a>) -> View<'a> {
-        View { element: Some((element, slots)), ..self }
+    /// The view from inside an element.
+    fn look_into(self, element: Json<'a>, projection: &'a Projection) -> View<'a> {
+        let scan = projection.scan(element, self.around.arena);
+        self.around.flag_duplicates(&scan.duplicate_keys);
+        View { element: Some((element, scan.slots)), ..self }
     }
 
     /// The value of an expression.
@@ -279,10 +306,8 @@ impl<'a> View<'a> {
             Operand::Json(json) if json.is_object() => vec![json],
             _ => Vec::new(),
         };
-        elements.into_iter().take(NUM_ELEMENTS_MAX).map(move |element| {
-            let scan = projection.scan(element, self.around.arena);
-            self.inside(element, scan.slots)
-        })
+        self.flag_long_array(&elements);
+        elements.into_iter().take(NUM_ELEMENTS_MAX).map(move |element| self.look_into(element, projection))
     }
 
     fn pick(self, elements: &'a Elements) -> Operand<'a> {
@@ -292,7 +317,7 @@ impl<'a> View<'a> {
     fn field(self, name: &'a Expression, projection: &'a Projection, take: &'a Expression) -> Operand<'a> {
         let Some(name) = self.value(name).text(self.around.arena) else { return Operand::Missing };
         match self.around.raw.field(name) {
-            Some(field) => self.inside(field, projection.scan(field, self.around.arena).slots).value(take),
+            Some(field) => self.look_into(field, projection).value(take),
             None => Operand::Missing,
         }
     }
@@ -420,10 +445,12 @@ impl<'a> View<'a> {
             Want::Not(test) => !self.passes(value, test),
             Want::HasItem(items) => value.texts(arena).iter().any(|found| contains(items, found, test.ignore_case)),
             Want::AnyItem { projection, condition } => match value {
-                Operand::Json(json) => json.elements().into_iter().take(NUM_ELEMENTS_MAX).any(|element| {
-                    let scan = projection.scan(element, arena);
-                    self.inside(element, scan.slots).holds(condition)
-                }),
+                Operand::Json(json) => {
+                    let elements = json.elements();
+                    self.flag_long_array(&elements);
+                    let mut looked_at = elements.into_iter().take(NUM_ELEMENTS_MAX);
+                    looked_at.any(|element| self.look_into(element, projection).holds(condition))
+                }
                 _ => false,
             },
             Want::OneOf(texts) => text.is_some_and(|text| contains(texts, text, test.ignore_case)),
@@ -458,6 +485,13 @@ impl<'a> View<'a> {
         }
         self.around.num_bytes_left.set(left.unwrap_or(0));
         left.is_some()
+    }
+
+    /// What stands beyond the limit could have changed the answer, so the row says that nobody looked.
+    fn flag_long_array(self, elements: &[Json<'a>]) {
+        if elements.len() > NUM_ELEMENTS_MAX {
+            self.complain("a list of which only the first 1000 elements were looked at");
+        }
     }
 
     fn complain(self, complaint: &str) {

@@ -10,9 +10,10 @@ use super::json::Json;
 /// Hex digits of a hash that stands in for an id: 128 bits, too many to meet by chance.
 const NUM_HEX_DIGITS: usize = 32;
 
-/// A hash of the event's canonical form: keys sorted, no white space, everything else as written.
+/// A hash of the event's canonical form: keys sorted, no white space, no escape that need not be, everything else as written.
 ///
-/// Vendors re-deliver the same event with other spacing and key order; the hash must not change with them.
+/// Envelopes and forwarders re-deliver the same event with other spacing, key order and escapes (`\/`, `\u003c`); the hash must
+/// not change with them.
 pub fn hash_event(raw: &str) -> String {
     let mut hasher = Sha256::new();
     hash_canonical(Json::new(raw.trim()), &mut hasher);
@@ -47,7 +48,18 @@ fn hash_canonical(json: Json<'_>, hasher: &mut Sha256) {
         }
         hasher.update(b"]");
     } else {
-        hasher.update(json.as_str().as_bytes());
+        hash_plain(json.as_str(), hasher);
+    }
+}
+
+/// Strings without escapes, and numbers, are hashed as they stand.
+fn hash_plain(text: &str, hasher: &mut Sha256) {
+    if text.contains('\\')
+        && let Ok(unescaped) = serde_json::from_str::<String>(text)
+    {
+        hasher.update(serde_json::Value::String(unescaped).to_string().as_bytes());
+    } else {
+        hasher.update(text.as_bytes());
     }
 }
 
@@ -94,6 +106,9 @@ mod tests {
         let hash = hash_event(r#"{"a":1,"b":{"c":[1,2],"d":"x"}}"#);
         assert_eq!(hash.len(), NUM_HEX_DIGITS);
         assert_eq!(hash_event("{ \"b\": {\"d\":\"x\", \"c\": [1, 2]},\n\"a\": 1 }"), hash);
+        assert_eq!(hash_event(r#"{"a":1,"\u0062":{"c":[1,2],"d":"\u0078"}}"#), hash);
+        assert_eq!(hash_event(r#"{"a":"<b>/c\u2028"}"#), hash_event(r#"{"a":"\u003cb\u003e\/c\u2028"}"#));
+        assert_ne!(hash_event(r#"{"a":"\"b"}"#), hash_event(r#"{"a":"b"}"#));
         for other in [r#"{"a":1,"b":{"c":[2,1],"d":"x"}}"#, r#"{"a":1,"b":{"c":[1,2],"d":"y"}}"#, r#"{"ab":1}"#] {
             assert_ne!(hash_event(other), hash, "{other}");
         }

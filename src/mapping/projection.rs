@@ -19,7 +19,7 @@ use super::path::Step;
 const NUM_KEYS_COMPARED_MAX: usize = 64;
 
 /// Most duplicate keys that are named. One is enough to distrust the row; a flood must not fill memory.
-const NUM_DUPLICATES_MAX: usize = 8;
+pub const NUM_DUPLICATES_MAX: usize = 8;
 
 /// The wanted paths, compiled. Slot `i` of a scan holds what path `i` leads to.
 #[derive(Clone, Debug, Default)]

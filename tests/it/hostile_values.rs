@@ -16,6 +16,27 @@ fn row_06_of_a_duplicate_key_the_last_counts_and_the_row_is_partial() {
 }
 
 #[test]
+fn row_06_a_duplicate_key_is_seen_wherever_a_rule_reads() {
+    let mapping = |columns: &str, rest: &str| {
+        format!(
+            "source: acme\ntitle: t\ndocumentation: d\nrecognise: {{ has: id }}\ncannot_tell: []\n{rest}\ncolumns: {{ event_uid: id, actor_id: {columns} }}\nactor_type: [{{ case: c, is: unknown, basis: none }}]\n"
+        )
+    };
+    let twice = r#"{"k":"x","user":"ann","user":"bob"}"#;
+    let in_string = serde_json::Value::from(twice).to_string();
+    for (columns, rest, event) in [
+        ("{ pick: list, where: { k: x }, take: user }", "", format!(r#"{{"id":"1","list":[{twice}]}}"#)),
+        ("{ field: id, take: user }", "", format!(r#"{{"id":"1","1":{twice}}}"#)),
+        ("log.user", "nested_json: { log: text }", format!(r#"{{"id":"1","text":{in_string}}}"#)),
+        ("$item.user", "split: list", format!(r#"{{"id":"1","list":[{twice}]}}"#)),
+    ] {
+        let row = rows(&normalizer("acme", &mapping(columns, rest)), &record(&event)).remove(0);
+        assert_eq!((&row["actor_id"], &row["status"]), (&json!("bob"), &json!("partial")), "{columns}");
+        assert_eq!(row["issues"], json!(["duplicate_key::user"]), "{columns}");
+    }
+}
+
+#[test]
 fn row_07_numbers_keep_every_digit_or_are_refused_and_never_rounded() {
     let amounts = ["18446744073709551617", "9223372036854775808", "1e400", "-0", "0.1", "0.30000000000000004"];
     for amount in amounts {
@@ -243,4 +264,14 @@ fn a_record_of_events_that_repeat_themselves_stays_within_what_a_batch_can_hold(
     assert!(num_bytes < 600 * 1024 * 1024, "{num_bytes}");
     assert_eq!(counts, vec![num_rows; counts.len()]);
     assert_eq!(i64::try_from(counts.len()), Ok(num_rows));
+}
+
+#[test]
+fn what_stands_in_a_list_beyond_where_rules_look_is_flagged() {
+    let mapping = EVERYWHERE
+        .replace("{ targets: [{ type: secret, id: secret, name: secret }] }", "{ targets: [{ each: list, id: v }] }");
+    let event = |num: usize| json!({ "id": "1", "list": vec![json!({ "v": "x" }); num] }).to_string();
+    let codes = |num| issue_codes(&rows(&normalizer("acme", &mapping), &record(event(num)))[0]);
+    assert_eq!(codes(1_000), Vec::<String>::new());
+    assert_eq!(codes(1_001), ["bad_value:targets"]);
 }

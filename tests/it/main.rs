@@ -6,6 +6,7 @@ mod architecture;
 mod bad_input;
 mod demo;
 mod documents;
+mod explain_command;
 mod hostile_values;
 mod kafka;
 mod labelled_events;

@@ -160,3 +160,17 @@ fn a_test_that_does_not_follow_ignore_case_is_a_mistake_beside_it() {
         assert_eq!(codes(&column, ""), ["bad-condition"], "{test}");
     }
 }
+
+#[test]
+fn a_table_of_patterns_has_an_end() {
+    let mapping = "source: acme\ntitle: t\ndocumentation: d\nrecognise: { has: id }\ncannot_tell: []\ncolumns: { event_uid: id, actor_name: { path: a, table: t.csv } }\nactor_type: [{ case: c, is: unknown, basis: none }]\n";
+    let rows = |end: &str| (0..1_200).map(|n| format!("k{n}{end},v\n")).collect::<String>();
+    let report_of =
+        |end| report(&[("acme/mapping.yaml", mapping), ("acme/t.csv", &format!("key,value\n{}", rows(end)))]);
+    assert_eq!(report_of(""), "no mistakes");
+    assert!(
+        report_of("*").starts_with("acme/t.csv:1002:1: error[bad-table]: found more than 1000 keys"),
+        "{}",
+        report_of("*")
+    );
+}

@@ -10,6 +10,9 @@ use crate::yaml::Node;
 /// Most rows of one table. The longest operation lists of vendors have some thousands.
 const NUM_ROWS_MAX: usize = 50_000;
 
+/// Most keys of one table that are patterns. Each text that no exact key fits is compared with all of them.
+const NUM_PATTERNS_MAX: usize = 1_000;
+
 impl Compiler<'_> {
     /// The table that `node` names or writes.
     pub fn table(&mut self, node: &Node) -> Option<Arc<Table>> {
@@ -109,6 +112,12 @@ impl Compiler<'_> {
             let value = row.get(value_index).unwrap_or(key);
             if !value.is_empty() {
                 self.check_closed(value, &place(line));
+            }
+            if table.num_patterns() >= NUM_PATTERNS_MAX && key.contains('*') {
+                self.diagnostics
+                    .error("bad-table", &place(line), format!("found more than {NUM_PATTERNS_MAX} keys with `*`"))
+                    .help("write out the keys that are known, or cut the text to what they have in common");
+                return None;
             }
             if !table.add(key, value) {
                 self.diagnostics

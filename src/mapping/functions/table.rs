@@ -60,6 +60,10 @@ impl Table {
         found.map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    pub fn num_patterns(&self) -> usize {
+        self.patterns.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.patterns.is_empty()
     }
