@@ -23,9 +23,9 @@ use crate::activity::{Activity, COLUMNS, Column, Kind, Target, Value};
 use crate::event::RawEvent;
 use crate::organisation::Organisation;
 
-/// Most activities of one event. Vendors put tens of entries into one. Each activity carries the whole event as evidence,
-/// and its rules read the whole event again, so that this is also how many times its size an event may cost.
-const NUM_ITEMS_MAX: usize = 256;
+/// Most activities of one event. Vendors put tens of entries into one. Each activity carries the whole event as evidence and
+/// its rules read it again, which `pipeline::normalize` bounds in bytes, long before so many.
+const NUM_ITEMS_MAX: usize = 10_000;
 
 /// Longest `result_reason`, in characters, as the schema says.
 const RESULT_REASON_CHARS_MAX: usize = 512;

@@ -237,33 +237,18 @@ fn event_of(num_items: usize, padding: usize) -> String {
 }
 
 #[test]
-fn items_beyond_the_limit_are_flagged_on_every_row_and_never_dropped_silently() {
-    let found = rows(&normalizer("acme", SPLIT), &record(event_of(300, 0)));
-    assert_eq!(found.len(), 256);
-    for row in &found {
-        assert_eq!(
-            row["issues"],
-            json!(["too_many_items::300 in one event, of which the first 256 became activities"])
-        );
-        assert_eq!((&row["status"], &row["input_count"]), (&json!("partial"), &json!(256)));
-    }
+fn every_item_of_an_event_is_an_activity_as_long_as_their_rows_can_be_held() {
+    let found = rows(&normalizer("acme", SPLIT), &record(event_of(1_000, 0)));
+    assert_eq!(found.len(), 1_000);
+    assert!(found.iter().all(|row| row["status"] == "mapped" && row["input_count"] == 1_000));
 }
 
 #[test]
-fn a_record_of_events_that_repeat_themselves_stays_within_what_a_batch_can_hold() {
+fn a_record_of_events_that_repeat_themselves_beyond_what_a_batch_can_hold_is_rejected_whole() {
     let events = vec![event_of(256, 2 * 1024 * 1024); 3].join(",");
-    let record = record(format!("[{events}]"));
-    let (mut num_bytes, mut counts, mut num_rows) = (0, Vec::new(), 0);
-    normalizer("acme", SPLIT).normalize(&record, &Route::default(), &mut Scratch::default(), &mut |row, _| {
-        num_bytes += row.text(Column::Raw).map_or(0, str::len);
-        if let ActivityValue::Int(count) = row.get(Column::InputCount) {
-            counts.push(count);
-        }
-        num_rows += 1;
-    });
-    assert!(num_bytes < 600 * 1024 * 1024, "{num_bytes}");
-    assert_eq!(counts, vec![num_rows; counts.len()]);
-    assert_eq!(i64::try_from(counts.len()), Ok(num_rows));
+    let found = rows(&normalizer("acme", SPLIT), &record(format!("[{events}]")));
+    let shown: Vec<_> = found.iter().map(|row| (&row["status"], issue_codes(row))).collect();
+    assert_eq!(shown, [(&json!("rejected"), vec!["shape:envelope".to_string()])]);
 }
 
 #[test]

@@ -139,6 +139,10 @@ impl<'a> Topic<'a> {
                         .unwrap_or_default(),
                 }),
                 Some(Err(KafkaError::PartitionEOF(_))) => num_ended += 1,
+                // A client that connects while the machine is busy says so, and connects again.
+                Some(Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure,
+                ))) => {}
                 Some(Err(error)) => panic!("reading `{}`: {error}", self.name),
                 None => {}
             }
