@@ -7,7 +7,7 @@ use bumpalo::Bump;
 use clap::Args;
 
 use super::Failure;
-use super::mappings::{MappingArguments, RegistryArguments};
+use super::mappings::NormalizerArguments;
 use super::records;
 use crate::activity::json::{is_screen_control, write_value};
 use crate::activity::{Activity, Column, SetBy, Value};
@@ -22,20 +22,14 @@ const NOTE_CHARS_MAX: usize = 400;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The source that the events come from, instead of recognising it
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    source: String,
     #[command(flatten)]
-    mappings: MappingArguments,
-    #[command(flatten)]
-    registry: RegistryArguments,
+    normalizer: NormalizerArguments,
     /// A file with events; stdin if none is given
     file: Option<PathBuf>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let normalizer = Normalizer::new(arguments.mappings.library()?, arguments.registry.load()?);
-    let route = Route { source: records::source_choice(&normalizer, &arguments.source)?, set: Vec::new() };
+    let (normalizer, route) = arguments.normalizer.load()?;
     let files: Vec<PathBuf> = arguments.file.iter().cloned().collect();
     let mut out = std::io::stdout().lock();
     records::each(&files, &mut |record| {

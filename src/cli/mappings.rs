@@ -11,6 +11,7 @@ use crate::identity::Registry;
 use crate::input::mapping_files;
 use crate::mapping::compile::Files;
 use crate::mapping::library::Library;
+use crate::pipeline::normalize::{Normalizer, Route, SourceChoice};
 
 #[derive(Debug, Default, Args)]
 pub struct MappingArguments {
@@ -24,6 +25,26 @@ pub struct RegistryArguments {
     /// A file or folder of the identity registry; may be repeated
     #[arg(long, value_name = "PATH")]
     pub registry: Vec<PathBuf>,
+}
+
+/// How a command turns records into rows.
+#[derive(Debug, Args)]
+pub struct NormalizerArguments {
+    /// The source that the events come from, or `auto` to recognise each by its content
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    source: String,
+    #[command(flatten)]
+    mappings: MappingArguments,
+    #[command(flatten)]
+    registry: RegistryArguments,
+}
+
+impl NormalizerArguments {
+    pub fn load(&self) -> Result<(Normalizer, Route), Failure> {
+        let normalizer = Normalizer::new(self.mappings.library()?, self.registry.load()?);
+        let route = Route { source: source_choice(&normalizer, &self.source)?, set: Vec::new() };
+        Ok((normalizer, route))
+    }
 }
 
 impl MappingArguments {
@@ -57,4 +78,19 @@ pub fn compile(files: &Files) -> Result<Arc<Library>, Failure> {
         let num_mistakes = diagnostics.0.len();
         Failure::BadMapping(anyhow::anyhow!("{diagnostics}\nfound {num_mistakes} mistakes in the mappings"))
     })
+}
+
+/// What `--source` names: `auto`, a mapping, or an alias of one.
+fn source_choice(normalizer: &Normalizer, name: &str) -> Result<SourceChoice, Failure> {
+    if name == "auto" {
+        return Ok(SourceChoice::Auto);
+    }
+    if normalizer.library().find(name).is_none() {
+        let known: Vec<&str> = normalizer.library().plans().iter().map(|plan| plan.source.as_str()).collect();
+        return Err(Failure::BadConfiguration(anyhow::anyhow!(
+            "found no mapping `{name}`; there are auto, {}",
+            known.join(", ")
+        )));
+    }
+    Ok(SourceChoice::Named(name.to_string()))
 }

@@ -12,11 +12,11 @@ use clap::Args;
 
 use super::Failure;
 use super::lake::parse_option;
-use super::mappings::{MappingArguments, RegistryArguments};
+use super::mappings::NormalizerArguments;
 use super::records;
 use crate::activity::arrow::RowBuilder;
 use crate::activity::json::write_object;
-use crate::pipeline::normalize::{Normalizer, Route, Scratch};
+use crate::pipeline::normalize::{Normalizer, Scratch};
 use crate::record::RawRecord;
 use crate::rejection::Rejection;
 use crate::sink::lake::{Lake, LakeError, LakeLocation};
@@ -26,13 +26,8 @@ const NUM_LAKE_BYTES_HELD: usize = 256 * 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The source that the events come from, or `auto` to recognise each by its content
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    source: String,
     #[command(flatten)]
-    mappings: MappingArguments,
-    #[command(flatten)]
-    registry: RegistryArguments,
+    normalizer: NormalizerArguments,
     /// Write the activities into this lake instead of standard output: a path, file:///…, s3://bucket/prefix, gs://… or az://…
     #[arg(long, value_name = "URL")]
     lake: Option<String>,
@@ -50,8 +45,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let normalizer = Normalizer::new(arguments.mappings.library()?, arguments.registry.load()?);
-    let route = Route { source: records::source_choice(&normalizer, &arguments.source)?, set: Vec::new() };
+    let (normalizer, route) = arguments.normalizer.load()?;
     let mut output = match &arguments.lake {
         Some(url) => {
             let options = arguments.options.iter().cloned().collect();

@@ -8,7 +8,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
 use crate::input::files::{Files, Progress};
-use crate::pipeline::normalize::{Normalizer, SourceChoice};
 use crate::record::RawRecord;
 
 /// Records between two looks at how far reading is: often enough to move, too seldom to cost.
@@ -55,19 +54,4 @@ fn progress_bar(progress: &Arc<Progress>) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
-}
-
-/// What `--source` names: `auto`, a mapping, or an alias of one.
-pub fn source_choice(normalizer: &Normalizer, name: &str) -> Result<SourceChoice, Failure> {
-    if name == "auto" {
-        return Ok(SourceChoice::Auto);
-    }
-    if normalizer.library().find(name).is_none() {
-        let known: Vec<&str> = normalizer.library().plans().iter().map(|plan| plan.source.as_str()).collect();
-        return Err(Failure::BadConfiguration(anyhow::anyhow!(
-            "found no mapping `{name}`; there are auto, {}",
-            known.join(", ")
-        )));
-    }
-    Ok(SourceChoice::Named(name.to_string()))
 }
