@@ -11,6 +11,9 @@ pub mod taxonomy;
 pub use self::column::{COLUMNS, Column, ColumnInfo, Kind, SetBy};
 use self::taxonomy::{ActorType, Basis};
 
+/// Times outside of these years are kept, but not believed: 2000 and 2100, in microseconds since 1970.
+pub const BELIEVABLE_TIMES: std::ops::Range<i64> = 946_684_800_000_000..4_102_444_800_000_000;
+
 /// One value of an activity.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Value<'a> {

@@ -19,7 +19,7 @@ use crate::activity::json::is_screen_control;
 use crate::activity::taxonomy::{
     ActorType, Basis, Category, CredentialType, Outcome, OwnerBasis, PolicyState, Status, Verb,
 };
-use crate::activity::{Activity, COLUMNS, Column, Kind, Target, Value};
+use crate::activity::{Activity, BELIEVABLE_TIMES, COLUMNS, Column, Kind, Target, Value};
 use crate::event::RawEvent;
 use crate::organisation::Organisation;
 
@@ -29,9 +29,6 @@ const NUM_ITEMS_MAX: usize = 10_000;
 
 /// Longest `result_reason`, in characters, as the schema says.
 const RESULT_REASON_CHARS_MAX: usize = 512;
-
-/// Times outside of these years are kept, but not believed: 2000 and 2100, in microseconds since 1970.
-const BELIEVABLE_TIMES: std::ops::Range<i64> = 946_684_800_000_000..4_102_444_800_000_000;
 
 /// An event as a plan sees it: its fields found, its items counted.
 pub struct Prepared<'a> {
@@ -49,11 +46,6 @@ pub struct Prepared<'a> {
 impl Prepared<'_> {
     pub fn num_activities(&self) -> usize {
         self.items.len().max(1)
-    }
-
-    /// Leaves out the items beyond so many. The event's activities say so, and the event itself stays whole in `raw`.
-    pub fn limit_activities(&mut self, num_activities: usize) {
-        self.items.truncate(num_activities.max(1));
     }
 }
 
@@ -106,7 +98,7 @@ impl Plan {
             if let Operand::Json(json) = View::new(around).find(&split.array) {
                 prepared.items = json.elements();
                 prepared.num_items = prepared.items.len();
-                prepared.limit_activities(NUM_ITEMS_MAX);
+                prepared.items.truncate(NUM_ITEMS_MAX);
             }
         }
         prepared

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::activity::taxonomy::{
     ActorType, Basis, Category, CredentialType, Outcome, OwnerBasis, PolicyState, Status, Verb,
 };
-use crate::activity::{Activity, Column, Hop, Value};
+use crate::activity::{Activity, BELIEVABLE_TIMES, Column, Hop, Value};
 use crate::envelope;
 use crate::event::RawEvent;
 use crate::identity::Registry;
@@ -33,9 +33,6 @@ pub const UNRECOGNISED: &str = "unrecognised";
 
 /// Hex digits of the generation's name: enough that no two of an archive's generations meet, short enough to read.
 const NUM_GENERATION_DIGITS: usize = 12;
-
-/// Broker timestamps that can be believed: 2000 to 2100, in microseconds since 1970.
-const BELIEVABLE_TIMES: std::ops::Range<i64> = 946_684_800_000_000..4_102_444_800_000_000;
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
