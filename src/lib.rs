@@ -21,6 +21,7 @@ pub mod pipeline;
 pub mod query;
 pub mod record;
 pub mod rejection;
+pub mod seal;
 pub mod sink;
 pub mod telemetry;
 pub mod yaml;
