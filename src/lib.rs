@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod activity;
+pub mod archive;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
