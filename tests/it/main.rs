@@ -14,6 +14,7 @@ mod lake;
 mod lake_s3;
 mod mapping_language;
 mod mapping_mistakes;
+mod mapping_tools;
 mod mutated_events;
 mod query;
 mod registry_command;
