@@ -18,6 +18,7 @@ mod mapping_tools;
 mod mutated_events;
 mod query;
 mod registry_command;
+mod report;
 mod rows;
 mod run;
 mod shipped_mappings;
