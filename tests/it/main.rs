@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adding_a_source;
 mod architecture;
 mod bad_input;
 mod demo;
