@@ -37,10 +37,6 @@ impl FieldPath {
         keys.take(1).next().unwrap_or_default()
     }
 
-    pub fn is_in_array(&self) -> bool {
-        self.0.contains(&Segment::Element)
-    }
-
     pub fn is_in_text(&self) -> bool {
         self.0.contains(&Segment::Text)
     }

@@ -2,11 +2,13 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adding_a_source;
 mod architecture;
 mod bad_input;
 mod demo;
 mod documents;
 mod explain_command;
+mod fuzz;
 mod hostile_values;
 mod kafka;
 mod labelled_events;
@@ -15,7 +17,6 @@ mod lake_s3;
 mod mapping_language;
 mod mapping_mistakes;
 mod mapping_tools;
-mod mutated_events;
 mod query;
 mod registry_command;
 mod report;

@@ -53,7 +53,7 @@ const ROLES: &[Role] = &[
     },
     Role {
         column: "actor_name",
-        names: &["name", "displayname", "login", "username"],
+        names: &["name", "displayname", "login", "username", "summary"],
         above: ACTOR,
         fits: |field, _| is_id(field),
     },
@@ -79,7 +79,7 @@ const ROLES: &[Role] = &[
     },
     Role {
         column: "target_name",
-        names: &["name", "displayname", "title", "path"],
+        names: &["name", "displayname", "title", "path", "summary"],
         above: TARGET,
         fits: |field, _| is_id(field),
     },
@@ -182,7 +182,7 @@ pub fn declared_kind(samples: &Samples) -> Option<(&FieldPath, &Field)> {
         let names_actor = ["actortype", "usertype", "principaltype"].contains(&name.as_str());
         let is_kind = names_actor
             || (["type", "kind"].contains(&name.as_str()) && words_above(path).any(|word| is_of(&word, ACTOR)));
-        is_kind && field.is_closed_set() && can_be_written(path) && !path.is_in_array() && !path.is_in_text()
+        is_kind && field.is_closed_set() && can_be_written(path) && !path.is_in_text()
     });
     kinds.max_by_key(|(_, field)| field.num_events)
 }
