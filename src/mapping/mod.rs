@@ -14,6 +14,7 @@ pub mod fields;
 pub mod functions;
 pub mod grammar;
 pub mod json;
+pub mod left_out;
 pub mod library;
 pub mod lint;
 pub mod path;

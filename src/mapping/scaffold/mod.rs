@@ -47,7 +47,10 @@ pub fn scaffold(source: &str, samples: &Samples) -> Result<String, ScaffoldError
     let candidates = candidates(samples);
     let recognised_by = recognised_by(samples, &candidates)?;
     let mut writer = Writer { text: String::new(), nested: BTreeMap::new(), num_events: samples.num_events };
-    let columns = writer.columns(&candidates);
+    let columns = match writer.columns(&candidates) {
+        columns if columns.is_empty() => " {}\n".to_string(),
+        columns => format!("\n{columns}"),
+    };
     let cases = writer.cases(samples);
     let nested: String = writer.nested.iter().map(|(name, path)| format!("  {name}: {}\n", quoted(path))).collect();
     let nested = if nested.is_empty() {
@@ -67,7 +70,7 @@ pub fn scaffold(source: &str, samples: &Samples) -> Result<String, ScaffoldError
          {nested}\n\
          # These stand in every sample. Nothing else may look like it: add a value that only this source has.\n\
          recognise:\n  has: [{recognised_by}]\n\n\
-         columns:\n{columns}\n\
+         columns:{columns}\n\
          actor_type:\n{cases}\n\
          # What the log leaves open: `{{ gap: …, compensating_control: … }}`.\n\
          cannot_tell: []\n",
