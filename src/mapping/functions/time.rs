@@ -5,6 +5,7 @@ use jiff::civil::{Date, Time as ClockTime};
 use jiff::fmt::temporal::{DateTimeParser, PiecesOffset};
 
 use super::{Argument, Definition, Function, Gives};
+use crate::activity::BELIEVABLE_TIMES;
 use crate::mapping::compile::Compiler;
 use crate::mapping::evaluate::Operand;
 use crate::yaml::Node;
@@ -60,6 +61,13 @@ fn compile(node: &Node, compiler: &mut Compiler<'_>) -> Option<Box<dyn Function>
         });
     }
     Some(Box::new(Time(formats)))
+}
+
+/// The names of the formats in which `text` is a time that can be believed.
+pub fn formats_of(text: &str) -> Vec<&'static str> {
+    let formats = [Format::Rfc3339, Format::Utc, Format::Epoch(1_000_000), Format::Epoch(1_000), Format::Epoch(1)];
+    let believable = |format| parse(format, text.trim()).is_some_and(|time| BELIEVABLE_TIMES.contains(&time));
+    FORMATS.iter().zip(formats).filter(|(_, format)| believable(*format)).map(|(name, _)| *name).collect()
 }
 
 /// Microseconds since 1970.
