@@ -105,6 +105,7 @@ fn is_envelope_key(key: &str) -> bool {
             | "response"
             | "logs"
             | "audit_logs"
+            | "authlogs"
             | "detail"
             | "logEvents"
             | "awslogs"
