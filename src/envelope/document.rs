@@ -106,6 +106,8 @@ fn is_envelope_key(key: &str) -> bool {
             | "logs"
             | "audit_logs"
             | "authlogs"
+            | "operation_logs"
+            | "activity_logs"
             | "detail"
             | "logEvents"
             | "awslogs"

@@ -13,7 +13,7 @@ use crate::event::Context;
 use crate::rejection::Rejection;
 
 /// The keys under which vendors put their events.
-const LIST_KEYS: [&str; 13] = [
+const LIST_KEYS: [&str; 15] = [
     "Records",
     "records",
     "value",
@@ -27,10 +27,12 @@ const LIST_KEYS: [&str; 13] = [
     "logs",
     "audit_logs",
     "authlogs",
+    "operation_logs",
+    "activity_logs",
 ];
 
 /// What pages say of themselves, and events do not.
-const PAGING_KEYS: [&str; 46] = [
+const PAGING_KEYS: [&str; 48] = [
     "chunk_size",
     "count",
     "cursor",
@@ -38,6 +40,7 @@ const PAGING_KEYS: [&str; 46] = [
     "end_cursor",
     "errors",
     "first_id",
+    "from",
     "hasMore",
     "hasNextPage",
     "has_more",
@@ -74,6 +77,7 @@ const PAGING_KEYS: [&str; 46] = [
     "result_info",
     "stat",
     "success",
+    "to",
     "total",
     "totalCount",
     "total_count",
