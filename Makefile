@@ -7,7 +7,7 @@ DIR ?= ./actorline-demo
 TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/actorline/tools/bin
 VERSITYGW_VERSION := v1.8.0
 
-.PHONY: demo test test-all check bench tools-build tools-test tools-test-all tools-check
+.PHONY: demo test test-all fuzz check bench tools-build tools-test tools-test-all tools-check
 
 # The whole product once, on this machine, with nothing else running. `make demo DIR=…` puts its lake elsewhere.
 demo: tools-build
@@ -23,6 +23,12 @@ test: tools-test
 test-all: tools-test-all
 	GOBIN="$(TOOLS)" go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
 	PATH="$(TOOLS):$$PATH" $(MAKE) test
+
+# Damaged events, paths and mapping files, so many rounds of them, under limits on time and memory. `SEED=…` begins elsewhere.
+ROUNDS ?= 50
+SEED ?= 1
+fuzz: tools-test
+	ACTORLINE_FUZZ_ROUNDS=$(ROUNDS) ACTORLINE_FUZZ_SEED=$(SEED) cargo test --test it -- --nocapture fuzz
 
 # What a change must pass beside the tests.
 check: tools-check

@@ -42,7 +42,7 @@ pub struct NormalizerArguments {
 impl NormalizerArguments {
     pub fn load(&self) -> Result<(Normalizer, Route), Failure> {
         let normalizer = Normalizer::new(self.mappings.library()?, self.registry.load()?);
-        let route = Route { source: source_choice(&normalizer, &self.source)?, set: Vec::new() };
+        let route = route(&normalizer, &self.source)?;
         Ok((normalizer, route))
     }
 }
@@ -81,9 +81,10 @@ pub fn compile(files: &Files) -> Result<Arc<Library>, Failure> {
 }
 
 /// What `--source` names: `auto`, a mapping, or an alias of one.
-fn source_choice(normalizer: &Normalizer, name: &str) -> Result<SourceChoice, Failure> {
+pub fn route(normalizer: &Normalizer, name: &str) -> Result<Route, Failure> {
+    let to = |source| Route { source, set: Vec::new() };
     if name == "auto" {
-        return Ok(SourceChoice::Auto);
+        return Ok(to(SourceChoice::Auto));
     }
     if normalizer.library().find(name).is_none() {
         let known: Vec<&str> = normalizer.library().plans().iter().map(|plan| plan.source.as_str()).collect();
@@ -92,5 +93,5 @@ fn source_choice(normalizer: &Normalizer, name: &str) -> Result<SourceChoice, Fa
             known.join(", ")
         )));
     }
-    Ok(SourceChoice::Named(name.to_string()))
+    Ok(to(SourceChoice::Named(name.to_string())))
 }

@@ -14,6 +14,7 @@ pub mod output;
 mod query;
 mod records;
 mod registry;
+mod report;
 mod run;
 
 use std::process::ExitCode;
@@ -46,6 +47,9 @@ enum Command {
     Archive(archive::ArchiveCommand),
     /// Ask the lake in SQL
     Query(query::QueryArguments),
+    /// What a lake, or files, say as a whole
+    #[command(subcommand)]
+    Report(report::ReportCommand),
     /// Run the pipeline from Kafka to the lake and the SIEM topic
     Run(run::RunArguments),
 }
@@ -123,6 +127,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Mapping(arguments) => mapping::run(arguments),
         Command::Query(arguments) => query::run(arguments),
         Command::Registry(command) => registry::run(command),
+        Command::Report(command) => report::run(command),
         Command::Run(arguments) => run::run(arguments),
     }
 }

@@ -33,6 +33,8 @@ pub enum Shape {
     OwnedKind,
     /// A list of objects with the keys of another part of the grammar.
     ListOf(&'static Part),
+    /// The same, where a text alone stands for an object with its first key.
+    TextsOrListOf(&'static Part),
 }
 
 /// A key, what it wants, and what it is for.
@@ -83,7 +85,19 @@ pub const MAPPING: Part = Part {
             Shape::ListOf(&CASE),
             "the decisions about the actor type; the first that holds decides",
         ),
-        required("cannot_tell", Shape::Texts, "what the platform's log leaves open: a weakness that reports show"),
+        required(
+            "cannot_tell",
+            Shape::TextsOrListOf(&GAP),
+            "what the platform's log leaves open: a control weakness that reports show",
+        ),
+    ],
+};
+
+pub const GAP: Part = Part {
+    name: "gap",
+    keys: &[
+        required("gap", Shape::Text, "what the platform's log cannot tell"),
+        key("compensating_control", Shape::Text, "what an organisation can do about it elsewhere"),
     ],
 };
 

@@ -12,7 +12,7 @@ use super::evaluate::{NUM_BYTES_MADE_MAX, Surroundings, View};
 use super::json::Json;
 use super::plan::{Condition, Plan};
 use super::projection::Projection;
-use crate::diagnostic::{Diagnostics, Place};
+use crate::diagnostic::{Diagnostics, Place, Severity};
 use crate::organisation::Organisation;
 
 /// Every mapping of a folder, compiled.
@@ -28,6 +28,7 @@ pub struct Library {
     /// Everything that the plans were compiled from.
     files: Files,
     content_hash: String,
+    warnings: Diagnostics,
 }
 
 impl Library {
@@ -54,6 +55,8 @@ impl Library {
         }
         diagnostics.sort();
         if diagnostics.has_errors() {
+            // What can wait would only stand between the mistakes.
+            diagnostics.0.retain(|diagnostic| diagnostic.severity == Severity::Error);
             return Err(diagnostics);
         }
         let headers = plans.iter().flat_map(|plan| &plan.context_names);
@@ -61,7 +64,7 @@ impl Library {
         let used = files.iter().filter(|(path, _)| !path.contains("/tests/"));
         let files: Files = used.map(|(path, text)| (path.clone(), text.clone())).collect();
         let content_hash = hash_files(&files);
-        Ok(Library { plans, recognition, recognise, by_name, headers, files, content_hash })
+        Ok(Library { plans, recognition, recognise, by_name, headers, files, content_hash, warnings: diagnostics })
     }
 
     pub fn plans(&self) -> &[Plan] {
@@ -106,6 +109,11 @@ impl Library {
         plans
             .filter(move |(_, recognise)| around.is_some_and(|around| View::new(around).holds(recognise)))
             .map(|(plan, _)| plan)
+    }
+
+    /// What the compiler noticed and let pass.
+    pub fn warnings(&self) -> &Diagnostics {
+        &self.warnings
     }
 
     /// The headers of a record that some mapping reads.

@@ -10,13 +10,18 @@ pub mod compile;
 pub mod evaluate;
 pub mod event_uid;
 pub mod explain;
+pub mod fields;
 pub mod functions;
 pub mod grammar;
 pub mod json;
+pub mod left_out;
 pub mod library;
+pub mod lint;
 pub mod path;
 pub mod plan;
 pub mod projection;
+pub mod reads;
+pub mod scaffold;
 pub mod schema;
 pub mod secrets;
 

@@ -21,7 +21,7 @@ pub struct Plan {
     pub title: String,
     pub documentation: String,
     pub aliases: Vec<String>,
-    pub cannot_tell: Vec<String>,
+    pub cannot_tell: Vec<Gap>,
     /// Where the mapping begins.
     pub place: Place,
     /// Whether an event is this source's, seen from the plan's own scan of the event.
@@ -36,6 +36,13 @@ pub struct Plan {
     pub cases: Vec<Case>,
     /// What `$context.name` reads, so that no other header need be kept.
     pub context_names: Vec<String>,
+}
+
+/// What the platform's log cannot tell: a control weakness, and what can be done about it elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub gap: String,
+    pub compensating_control: Option<String>,
 }
 
 /// JSON inside a string of the event.

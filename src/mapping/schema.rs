@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::compile::may_set;
 use super::functions::{ALL as FUNCTIONS, Argument};
 use super::grammar::{
-    CASE, COMPANIONS, CONDITION_WORDS, HEADS, HOP, Key, MAPPING, Part, Shape, TARGET, TESTS, VALUE_CASE,
+    CASE, COMPANIONS, CONDITION_WORDS, GAP, HEADS, HOP, Key, MAPPING, Part, Shape, TARGET, TESTS, VALUE_CASE,
 };
 use crate::activity::COLUMNS;
 use crate::activity::taxonomy::{ActorType, Basis, ClosedSet};
@@ -15,7 +15,7 @@ use crate::organisation::OwnedKind;
 
 /// The schema as text, the same at every call.
 pub fn json_schema() -> String {
-    let parts = [&CASE, &VALUE_CASE, &HOP, &TARGET];
+    let parts = [&CASE, &VALUE_CASE, &HOP, &TARGET, &GAP];
     let mut definitions = Map::new();
     for part in parts {
         definitions.insert(name_of(part), object(part));
@@ -84,6 +84,9 @@ fn shape(shape: Shape) -> Value {
         Shape::ActorType => closed(&ActorType::SET),
         Shape::Basis => closed(&Basis::SET),
         Shape::OwnedKind => json!({ "enum": OwnedKind::ALL.map(OwnedKind::as_str) }),
+        Shape::TextsOrListOf(part) => {
+            json!({ "type": "array", "items": { "anyOf": [{ "type": "string" }, reference(&name_of(part))] } })
+        }
         Shape::ListOf(part) => json!({ "type": "array", "minItems": 1, "items": reference(&name_of(part)) }),
     }
 }

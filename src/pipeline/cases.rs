@@ -3,7 +3,8 @@
 //! A case runs the way that an event takes in production: cut, recognised, mapped. It fails if a column differs, and also if
 //! the event would be taken for another source's when nobody says which it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use super::normalize::{Normalizer, Route, Scratch, SourceChoice};
 use crate::activity::json::write_object;
 use crate::activity::taxonomy::Status;
 use crate::activity::{Activity, Column, SetBy};
+use crate::diagnostic::{Diagnostics, Place};
 use crate::identity::Registry;
 use crate::mapping::compile::Files;
 use crate::mapping::library::Library;
@@ -41,14 +43,41 @@ pub struct CaseResult {
     pub source: String,
     /// The file, from the mapping folder.
     pub path: String,
-    /// What is wrong, a line each; empty if nothing is.
-    pub differences: Vec<String>,
+    /// What its author says it shows.
+    pub about: String,
+    /// What is wrong; empty if nothing is.
+    pub differences: Vec<Difference>,
     /// The cases of `actor_type` that decided.
     pub rules: Vec<String>,
     /// Whether a row of the case is `unmapped`.
     pub is_unmapped: bool,
     /// The file with `expected` as it came out.
     pub accepted: Option<String>,
+}
+
+/// One thing that is wrong with a case.
+#[derive(Debug)]
+pub enum Difference {
+    Text(String),
+    /// A column with another value than expected, each as lines of JSON without those that both have. No line: no value.
+    Column {
+        place: String,
+        column: &'static str,
+        expected: Vec<String>,
+        found: Vec<String>,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::Text(text) => f.write_str(text),
+            Difference::Column { place, column, expected, found } => {
+                let shown = |lines: &[String]| if lines.is_empty() { "no value".to_string() } else { lines.join(" ") };
+                write!(f, "{place}{column}: {}, expected {}", shown(found), shown(expected))
+            }
+        }
+    }
 }
 
 /// Runs the cases of the sources that `wanted` names (none: all), in the order of their paths.
@@ -68,6 +97,7 @@ fn run_case(library: &Arc<Library>, source: &str, path: &str, text: &str) -> Cas
     let mut result = CaseResult {
         source: source.to_string(),
         path: path.to_string(),
+        about: String::new(),
         differences: Vec::new(),
         rules: Vec::new(),
         is_unmapped: false,
@@ -76,14 +106,15 @@ fn run_case(library: &Arc<Library>, source: &str, path: &str, text: &str) -> Cas
     let case: Case = match serde_json::from_str(text) {
         Ok(case) => case,
         Err(error) => {
-            result.differences.push(format!("not a case: {error}"));
+            result.differences.push(Difference::Text(format!("not a case: {error}")));
             return result;
         }
     };
+    result.about.clone_from(&case.about);
     let (record, set, organisation) = match parts_of(&case) {
         Ok(parts) => parts,
         Err(mistake) => {
-            result.differences.push(mistake);
+            result.differences.push(Difference::Text(mistake));
             return result;
         }
     };
@@ -101,7 +132,8 @@ fn run_case(library: &Arc<Library>, source: &str, path: &str, text: &str) -> Cas
         let recognised = rows_of(&normalizer, &record, &Route { source: SourceChoice::Auto, set });
         if recognised != rows {
             let status = recognised.iter().find_map(|row| row.get("issues")).cloned().unwrap_or_default();
-            result.differences.push(format!("recognised by its content it comes out differently: {status}"));
+            let text = format!("recognised by its content it comes out differently: {status}");
+            result.differences.push(Difference::Text(text));
         }
     }
     result
@@ -161,28 +193,62 @@ fn shown(row: &Activity<'_>) -> Map<String, Json> {
     serde_json::from_slice(&json).unwrap_or_default()
 }
 
-/// One line for every column that differs.
-fn differences(expected: &[Map<String, Json>], rows: &[Map<String, Json>]) -> Vec<String> {
+/// What differs, column by column.
+fn differences(expected: &[Map<String, Json>], rows: &[Map<String, Json>]) -> Vec<Difference> {
     let mut differences = Vec::new();
     if expected.len() != rows.len() {
-        differences.push(format!("{} activities came out, {} are expected", rows.len(), expected.len()));
+        let text = format!("{} activities came out, {} are expected", rows.len(), expected.len());
+        differences.push(Difference::Text(text));
     }
     for (index, (wanted, found)) in expected.iter().zip(rows).enumerate() {
         let place = if rows.len() > 1 { format!("[{index}] ") } else { String::new() };
-        let known = wanted.keys().filter(|name| Column::parse(name).is_none());
-        differences.extend(known.map(|name| format!("{place}{name}: no column of the schema")));
+        let unknown = wanted.keys().filter(|name| Column::parse(name).is_none());
+        differences.extend(unknown.map(|name| Difference::Text(format!("{place}{name}: no column of the schema"))));
         for info in crate::activity::COLUMNS {
-            match (wanted.get(info.name), found.get(info.name)) {
-                (Some(wanted), Some(found)) if wanted != found => {
-                    differences.push(format!("{place}{}: {found}, expected {wanted}", info.name));
-                }
-                (Some(wanted), None) => differences.push(format!("{place}{}: no value, expected {wanted}", info.name)),
-                (None, Some(found)) => differences.push(format!("{place}{}: {found}, expected no value", info.name)),
-                _ => {}
+            let (wanted, found) = (wanted.get(info.name), found.get(info.name));
+            if wanted == found {
+                continue;
             }
+            let [mut expected, mut found] = [wanted, found].map(|value| value.map(lines_of).unwrap_or_default());
+            let both: BTreeSet<String> = expected.iter().filter(|line| found.contains(line)).cloned().collect();
+            // Entries in another order differ, too: then all are shown.
+            if both.len() < expected.len().max(found.len()) {
+                expected.retain(|line| !both.contains(line));
+                found.retain(|line| !both.contains(line));
+            }
+            differences.push(Difference::Column { place: place.clone(), column: info.name, expected, found });
         }
     }
     differences
+}
+
+/// A value as lines: one for each entry of a list or map, so that what changed stands alone.
+fn lines_of(value: &Json) -> Vec<String> {
+    match value {
+        Json::Array(items) => items.iter().map(Json::to_string).collect(),
+        Json::Object(entries) => entries.iter().map(|(key, value)| format!("{key}: {value}")).collect(),
+        value => vec![value.to_string()],
+    }
+}
+
+/// What the cases of each source leave out: decisions that none shows, and an event that is not the source's.
+pub fn omissions(library: &Library, results: &[CaseResult]) -> Diagnostics {
+    let mut findings = Diagnostics::default();
+    for plan in library.plans() {
+        let of_source: Vec<&CaseResult> = results.iter().filter(|result| result.source == plan.source).collect();
+        let shown: BTreeSet<&str> = of_source.iter().flat_map(|result| &result.rules).map(String::as_str).collect();
+        for case in plan.cases.iter().filter(|case| !shown.contains(case.name.as_str())) {
+            findings.warning("no-case", &case.place, format!("found no case that shows the decision `{}`", case.name));
+        }
+        if !of_source.iter().any(|result| result.is_unmapped) {
+            findings.warning("no-case", &plan.place, "found no case with an event that is not this source's");
+        }
+        for result in of_source.iter().filter(|result| !result.differences.is_empty()) {
+            let place = Place { file: result.path.as_str().into(), line: 1, column: 1 };
+            findings.warning("failed-case", &place, "found a case that fails; `mapping test` shows how");
+        }
+    }
+    findings
 }
 
 /// The case's file with what came out as expectation, columns in the order of the schema.

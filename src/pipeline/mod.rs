@@ -3,5 +3,6 @@
 //! `normalize` turns a record into rows, without I/O. What needs order, cadence, retries or shutdown stands beside it.
 
 pub mod cases;
+pub mod coverage;
 pub mod normalize;
 pub mod run;

@@ -4,6 +4,8 @@
 //! anything, here or in a file, is refused before it runs. Memory is bounded; what does not fit goes to temporary
 //! files, and what does not fit there fails.
 
+pub mod reports;
+
 use std::error::Error as StdError;
 use std::sync::Arc;
 

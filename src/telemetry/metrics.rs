@@ -14,7 +14,7 @@ use prometheus::{
 };
 use prometheus::{Gauge, GaugeVec};
 
-use super::tally::{REASONS, Tally};
+use super::tally::{COVERED, REASONS, Tally};
 use crate::activity::taxonomy::{ActorType, Status};
 use crate::checkpoint::{NextOffset, TopicPartition};
 use crate::rejection::Stage;
@@ -54,6 +54,9 @@ pub struct Metrics {
     events: IntCounterVec,
     rows: IntCounterVec,
     unattributed: GaugeVec,
+    covered: IntCounterVec,
+    unknown_operations: IntCounterVec,
+    control_weaknesses: IntGaugeVec,
     dead_letters: IntCounterVec,
     records_read: IntCounter,
     bytes_read: IntCounter,
@@ -105,6 +108,21 @@ impl Metrics {
                 ),
                 &["source"],
             )),
+            covered: by.counters(
+                "actorline_events_with_total",
+                "Events in which a column that evidence rests on has a value, by source and column.",
+                &["source", "column"],
+            ),
+            unknown_operations: by.counters(
+                "actorline_unknown_operations_total",
+                "Events whose operation no mapping knows the verb of, by source.",
+                &["source"],
+            ),
+            control_weaknesses: by.gauges(
+                "actorline_control_weaknesses",
+                "How many things a source's platform cannot tell, as its mapping says.",
+                &["source"],
+            ),
             dead_letters: by.counters(
                 "actorline_dead_letters_total",
                 "Records from which no event could be cut, by the step that gave up and the reason.",
@@ -187,6 +205,12 @@ impl Metrics {
                 let labels = [source, actor_type.as_str(), basis.as_str(), result.as_str()];
                 self.events.with_label_values(&labels).inc_by(count);
             }
+            for (column, count) in COVERED.iter().zip(counted.covered).filter(|(_, count)| *count > 0) {
+                self.covered.with_label_values(&[source, column.name()]).inc_by(count);
+            }
+            if counted.num_unknown_operations > 0 {
+                self.unknown_operations.with_label_values(&[source]).inc_by(counted.num_unknown_operations);
+            }
             let (mut num_unknown, mut num_events) = (0, 0);
             for (actor_type, _, _, count) in total.cells() {
                 num_events += count;
@@ -246,6 +270,11 @@ impl Metrics {
     pub fn set_generation(&self, mapping_version: &str) {
         self.generation.reset();
         self.generation.with_label_values(&[mapping_version]).set(1);
+    }
+
+    /// The mapping of `source` names so many things that the platform cannot tell.
+    pub fn set_control_weaknesses(&self, source: &str, num_gaps: usize) {
+        self.control_weaknesses.with_label_values(&[source]).set(i64::try_from(num_gaps).unwrap_or(i64::MAX));
     }
 
     /// Everything in Prometheus' text format.
@@ -342,6 +371,8 @@ mod tests {
         activity.set(Column::Source, Value::Text(source));
         activity.set(Column::Status, Value::Text(Status::Mapped.as_str()));
         activity.set(Column::Result, Value::Text(Outcome::Success.as_str()));
+        activity.set(Column::CredentialId, Value::Text("k-1"));
+        activity.set(Column::ActionVerb, Value::Text("other"));
         activity.set_actor_type(actor_type, Basis::Declared, None);
         let mut tally = Tally::new();
         tally.activity(&activity);
@@ -374,6 +405,9 @@ mod tests {
         assert!(text.contains(humans), "{text}");
         assert!(text.contains(r#"actorline_rows_total{source="okta_system",status="mapped"} 4"#));
         assert!(text.contains(r#"actorline_unattributed_ratio{source="okta_system"} 0.25"#));
+        assert!(text.contains(r#"actorline_events_with_total{column="credential_id",source="okta_system"} 4"#));
+        assert!(text.contains(r#"actorline_unknown_operations_total{source="okta_system"} 4"#));
+        assert!(!text.contains("actor_owner"), "{text}");
     }
 
     #[test]
@@ -463,6 +497,7 @@ mod tests {
         metrics.set_lag(Sink::Lake, &partition(0), 0);
         metrics.set_buffered_bytes(Sink::Lake, 0);
         metrics.set_generation("aaa");
+        metrics.set_control_weaknesses("okta_system", 5);
         let text = text_of(&metrics);
         let names: Vec<&str> =
             text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();

@@ -3,7 +3,7 @@
 //! Counting costs a few comparisons an activity and no lock, so it can stand on the hot path. What grows is bounded:
 //! sources beyond a limit are counted together.
 
-use crate::activity::taxonomy::{ActorType, Basis, Outcome, Status};
+use crate::activity::taxonomy::{ActorType, Basis, Outcome, Status, Verb};
 use crate::activity::{Activity, Column};
 use crate::rejection::{Reason, Stage};
 
@@ -15,6 +15,9 @@ pub const NUM_SOURCES_MAX: usize = 256;
 
 /// The source under which those beyond [`NUM_SOURCES_MAX`] are counted.
 pub const OTHER_SOURCES: &str = "other";
+
+/// The columns whose coverage is counted, as `report coverage` counts it.
+pub(super) const COVERED: [Column; 3] = [Column::ActorOwner, Column::CredentialId, Column::CorrelationId];
 
 const NUM_CELLS: usize = ActorType::ALL.len() * Basis::ALL.len() * Outcome::ALL.len();
 const NUM_REASONS: usize = Reason::Headers as usize + 1;
@@ -37,6 +40,10 @@ pub(super) struct SourceTally {
     /// By actor type, basis and result.
     cells: Box<[u64; NUM_CELLS]>,
     pub statuses: [u64; Status::ALL.len()],
+    /// Events in which each of [`COVERED`] has a value.
+    pub covered: [u64; COVERED.len()],
+    /// Events whose operation no mapping knows the verb of.
+    pub num_unknown_operations: u64,
 }
 
 impl Tally {
@@ -56,6 +63,12 @@ impl Tally {
         let basis = activity.text(Column::ActorTypeBasis).and_then(Basis::parse).unwrap_or(Basis::None);
         let outcome = activity.text(Column::Result).and_then(Outcome::parse).unwrap_or(Outcome::Unknown);
         source.cells[cell_of(activity.actor_type(), basis, outcome)] += 1;
+        for (count, column) in source.covered.iter_mut().zip(COVERED) {
+            *count += u64::from(!activity.get(column).is_null());
+        }
+        let is_mapped = matches!(status, Status::Mapped | Status::Partial);
+        let is_unknown = is_mapped && activity.text(Column::ActionVerb) == Some(Verb::Other.as_str());
+        source.num_unknown_operations += u64::from(is_unknown);
     }
 
     /// Counts one record on its way to the dead letters.
@@ -76,6 +89,8 @@ impl Tally {
             let ours = &mut self.sources[index];
             add_all(&mut ours.cells[..], &theirs.cells[..]);
             add_all(&mut ours.statuses, &theirs.statuses);
+            add_all(&mut ours.covered, &theirs.covered);
+            ours.num_unknown_operations += theirs.num_unknown_operations;
         }
         for (ours, theirs) in self.dead_letters.iter_mut().zip(&other.dead_letters) {
             add_all(ours, theirs);
@@ -108,7 +123,13 @@ impl Tally {
 
 impl SourceTally {
     fn new(name: &str) -> SourceTally {
-        SourceTally { name: name.into(), cells: Box::new([0; NUM_CELLS]), statuses: [0; Status::ALL.len()] }
+        SourceTally {
+            name: name.into(),
+            cells: Box::new([0; NUM_CELLS]),
+            statuses: [0; Status::ALL.len()],
+            covered: [0; COVERED.len()],
+            num_unknown_operations: 0,
+        }
     }
 
     /// Every combination that occurred, with how often.

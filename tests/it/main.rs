@@ -2,12 +2,14 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adding_a_source;
 mod architecture;
 mod archive;
 mod bad_input;
 mod demo;
 mod documents;
 mod explain_command;
+mod fuzz;
 mod hostile_values;
 mod kafka;
 mod labelled_events;
@@ -15,9 +17,10 @@ mod lake;
 mod lake_s3;
 mod mapping_language;
 mod mapping_mistakes;
-mod mutated_events;
+mod mapping_tools;
 mod query;
 mod registry_command;
+mod report;
 mod rows;
 mod run;
 mod shipped_mappings;

@@ -1,7 +1,7 @@
 //! Compiling a whole mapping file.
 
-use super::super::grammar::{CASE, MAPPING};
-use super::super::plan::{Case, ColumnRule, Condition, Nested, Plan, Reference, Split};
+use super::super::grammar::{CASE, GAP, MAPPING};
+use super::super::plan::{Case, ColumnRule, Condition, Gap, Nested, Plan, Reference, Split};
 use super::super::projection::Projection;
 use super::expression::{always, says_nothing};
 use super::{Compiler, Files};
@@ -102,7 +102,7 @@ impl Compiler<'_> {
             title: self.word(root, "title"),
             documentation: self.word(root, "documentation"),
             aliases: self.words(root, "aliases"),
-            cannot_tell: self.words(root, "cannot_tell"),
+            cannot_tell: self.gaps(root),
             place: root.place.clone(),
             recognise,
             event: std::mem::take(&mut self.event),
@@ -129,6 +129,25 @@ impl Compiler<'_> {
             Some(node) => self.texts(node).unwrap_or_default(),
             None => Vec::new(),
         }
+    }
+
+    fn gaps(&mut self, root: &Node) -> Vec<Gap> {
+        let Some(node) = root.get("cannot_tell") else { return Vec::new() };
+        let Some(items) = node.sequence() else {
+            self.wrong_argument(node, "a list of texts, or of `gap` and `compensating_control`");
+            return Vec::new();
+        };
+        let mut gaps = Vec::new();
+        for item in items {
+            if item.entries().is_none() {
+                let gap = self.text(item).map(|gap| Gap { gap: gap.to_string(), compensating_control: None });
+                gaps.extend(gap);
+            } else if self.check_keys(item, &GAP) {
+                let control = item.get("compensating_control").and_then(|node| self.text(node)).map(str::to_string);
+                gaps.push(Gap { gap: self.word(item, "gap"), compensating_control: control });
+            }
+        }
+        gaps
     }
 
     /// Expressions for columns, in the order of the schema.

@@ -123,6 +123,16 @@ impl Compiler<'_> {
                 self.diagnostics
                     .error("duplicate-key", &place(line), format!("found `{key}` twice in this table"))
                     .help("keep the row that is right");
+            } else if key.contains('*')
+                && let Some(first) = table.forestalls(key)
+            {
+                self.diagnostics
+                    .warning(
+                        "unreachable",
+                        &place(line),
+                        format!("found `{key}` behind `{first}`, which takes all of it"),
+                    )
+                    .help("of keys with `*` the first that fits decides; put the narrower one first");
             }
         }
         Some(Arc::new(table))

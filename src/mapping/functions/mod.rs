@@ -29,6 +29,11 @@ pub trait Function: Send + Sync + fmt::Debug {
     /// # Errors
     /// Says why a value that is there cannot be worked with.
     fn apply<'a>(&'a self, input: Operand<'a>, arena: &'a Bump) -> Result<Operand<'a>, String>;
+
+    /// Whether it looks its input up, and so has no value for a text that its author did not list.
+    fn is_table(&self) -> bool {
+        false
+    }
 }
 
 /// What a function gives, as far as the compiler needs to know.

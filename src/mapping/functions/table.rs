@@ -27,6 +27,10 @@ impl Function for Lookup {
     fn apply<'a>(&'a self, input: Operand<'a>, arena: &'a Bump) -> Result<Operand<'a>, String> {
         each_text(input, arena, |text| Ok(self.0.get(text)))
     }
+
+    fn is_table(&self) -> bool {
+        true
+    }
 }
 
 /// Keys and values; a key may be a pattern.
@@ -58,6 +62,13 @@ impl Table {
             .get(key)
             .or_else(|| self.patterns.iter().find(|(parts, _)| matches(parts, key)).map(|(_, value)| value));
         found.map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The pattern that takes every text that `key`, a pattern added after it, would take.
+    pub fn forestalls(&self, key: &str) -> Option<String> {
+        let (_, before) = self.patterns.split_last()?;
+        // A star in `key` stands for any text, and no part of another pattern fits a star: only its stars do.
+        before.iter().find(|(parts, _)| matches(parts, key)).map(|(parts, _)| parts.join("*"))
     }
 
     pub fn num_patterns(&self) -> usize {
@@ -93,6 +104,9 @@ mod tests {
             assert!(table.add(key, value));
         }
         assert!(!table.add("GetKey", "again"));
+        assert_eq!(table.forestalls("a*c"), None);
+        table.add("GetBig*", "never");
+        assert_eq!(table.forestalls("GetBig*").as_deref(), Some("Get*"));
         for (key, wanted) in [
             ("GetKey", Some("exact")),
             ("GetBigKey", Some("read")),

@@ -149,6 +149,9 @@ impl<'a> Run<'a> {
         let Surroundings { runtime, metrics, readiness, stop } = surroundings;
         readiness.not_ready("input", "not a member of the group yet");
         metrics.set_generation(normalizer.generation());
+        for plan in normalizer.library().plans().iter().filter(|plan| !plan.cannot_tell.is_empty()) {
+            metrics.set_control_weaknesses(&plan.source, plan.cannot_tell.len());
+        }
         setup::lake_location(config)?;
         let client: ClientConfig = setup::client(&config.kafka);
         let encoding = setup::encoding(config, &client, runtime)?;
