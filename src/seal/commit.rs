@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::change::Change;
 use super::digest::Digest;
 use super::key::SealKey;
 use super::statement::{Kind, Range, SealedFile, Signature};
@@ -16,6 +17,9 @@ use crate::checkpoint::{Advance, NextOffset, TopicPartition};
 
 /// The tag of a data file that holds the digest of its bytes.
 pub const SHA256_TAG: &str = "actorline.sha256";
+
+/// The tag of a rewritten file that names the versions its rows come from, as a JSON list.
+pub const ORIGINS_TAG: &str = "actorline.origins";
 
 /// What a committer says of its commit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +29,9 @@ pub struct Claim {
     /// The digest of every line of the commit but the one that holds the claim.
     pub actions: Digest,
     pub ranges: Vec<Range>,
+    /// Only a rewrite has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
 }
 
 /// A claim with its signature, as `commitInfo` carries it.
@@ -56,6 +63,8 @@ pub struct CommitEntry {
     pub claim: Option<Claim>,
     pub signed_claim: Option<SignedClaim>,
     pub files: Vec<AddedFile>,
+    /// Paths of the files that it takes out of the table.
+    pub removed: Vec<String>,
     pub positions: BTreeMap<String, i64>,
     pub table_id: Option<String>,
     pub changes_table: bool,
@@ -71,6 +80,9 @@ pub struct AddedFile {
     pub bytes: u64,
     pub sha256: Option<Digest>,
     pub statistics: Option<String>,
+    pub origins: Vec<u64>,
+    /// The day of receipt of its rows, if it is one that readers can take.
+    pub received_date: Option<String>,
 }
 
 impl CommitEntry {
@@ -116,8 +128,21 @@ impl CommitEntry {
                 if !add.deletion_vector.is_null() {
                     self.unknown.push("deletionVector".to_string());
                 }
-                let sha256 = add.tags.and_then(|tags| tags.get(SHA256_TAG)?.as_ref()?.parse().ok());
-                self.files.push(AddedFile { path: add.path, bytes: add.size, sha256, statistics: add.stats });
+                let tag = |name| add.tags.as_ref().and_then(|tags| tags.get(name)?.as_deref());
+                let sha256 = tag(SHA256_TAG).and_then(|digest| digest.parse().ok());
+                let origins = tag(ORIGINS_TAG).map(serde_json::from_str).transpose().map_err(read_error)?;
+                self.files.push(AddedFile {
+                    path: add.path,
+                    bytes: add.size,
+                    sha256,
+                    statistics: add.stats,
+                    origins: origins.unwrap_or_default(),
+                    received_date: add.partition_values.into_values().next().flatten(),
+                });
+            }
+            "remove" => {
+                let remove: Remove = serde_json::from_value(action).map_err(read_error)?;
+                self.removed.push(remove.path);
             }
             "txn" => {
                 let txn: Txn = serde_json::from_value(action).map_err(read_error)?;
@@ -136,8 +161,15 @@ impl CommitEntry {
     /// What kind of commit its actions make it; None if no writer of this program makes such a one.
     pub fn kind(&self) -> Option<Kind> {
         let has_data = !self.files.is_empty() || !self.positions.is_empty();
+        let change = self.claim.as_ref().and_then(|claim| claim.change.as_ref());
+        if !self.removed.is_empty() || change.is_some() {
+            let has_origins = self.files.iter().all(|file| !file.origins.is_empty());
+            let is_rewrite = has_origins && self.positions.is_empty() && !self.changes_table && self.unknown.is_empty();
+            let change = change.filter(|_| is_rewrite && !self.removed.is_empty())?;
+            return Some(if change.deletion.is_some() { Kind::Deletion } else { Kind::Rewrite });
+        }
         match (self.changes_table, has_data) {
-            _ if !self.unknown.is_empty() => None,
+            _ if !self.unknown.is_empty() || self.files.iter().any(|file| !file.origins.is_empty()) => None,
             (true, true) => None,
             (true, false) => Some(Kind::Table),
             (false, true) => Some(Kind::Append),
@@ -165,10 +197,23 @@ impl CommitEntry {
         for file in &self.files {
             let statistics: Value = serde_json::from_str(file.statistics.as_deref()?).ok()?;
             let rows = statistics.get("numRecords")?.as_u64()?;
-            files.push(SealedFile { path: file.path.clone(), bytes: file.bytes, rows, sha256: file.sha256? });
+            files.push(SealedFile {
+                path: file.path.clone(),
+                bytes: file.bytes,
+                rows,
+                sha256: file.sha256?,
+                origins: file.origins.clone(),
+            });
         }
         files.sort();
         Some(files)
+    }
+
+    /// The files that it removes as a seal names them.
+    pub fn sealed_removals(&self) -> Vec<String> {
+        let mut removed = self.removed.clone();
+        removed.sort();
+        removed
     }
 }
 
@@ -218,7 +263,14 @@ struct Add {
     stats: Option<String>,
     tags: Option<BTreeMap<String, Option<String>>>,
     #[serde(default)]
+    partition_values: BTreeMap<String, Option<String>>,
+    #[serde(default)]
     deletion_vector: Value,
+}
+
+#[derive(Deserialize)]
+struct Remove {
+    path: String,
 }
 
 #[derive(Deserialize)]

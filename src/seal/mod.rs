@@ -4,22 +4,26 @@
 //! whoever looks. `sink::lake` writes seals, `archive` checks them.
 
 mod anchor;
+mod change;
 mod commit;
 mod digest;
 mod key;
 pub mod leaf;
 mod merkle;
+mod origin;
 mod statement;
 
 pub use self::anchor::Anchor;
-pub use self::commit::{AddedFile, Claim, CommitEntry, SHA256_TAG, SignedClaim};
+pub use self::change::{Change, Deletion, Derived};
+pub use self::commit::{AddedFile, Claim, CommitEntry, ORIGINS_TAG, SHA256_TAG, SignedClaim};
 pub use self::digest::Digest;
 pub use self::key::{KeyError, PublicKey, SealKey};
 pub use self::leaf::{Leaves, RowLeaf};
 pub use self::merkle::{MerkleTree, root_of};
+pub use self::origin::Origins;
 pub use self::statement::{
-    FORMAT, Kind, Range, Seal, SealedBy, SealedFile, SealedGeneration, Signature, Span, Statement, Stored, decode,
-    encode, ranges,
+    Kind, Range, Seal, SealedBy, SealedFile, SealedGeneration, Signature, Span, Statement, Stored, decode, encode,
+    ranges,
 };
 
 /// The folder of the seals in a lake.

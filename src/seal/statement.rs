@@ -8,20 +8,23 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::change::Change;
 use super::digest::Digest;
 use super::key::{PublicKey, SealKey};
 use super::leaf::Leaves;
 use super::merkle::root_of;
 use crate::checkpoint::{Advance, TopicPartition};
 
-/// The form of seals that this program writes and reads.
-pub const FORMAT: u32 = 1;
+/// The form of seals of commits that only add, and of those that remove files as well. Who reads only the first
+/// refuses the second; a lake that was never rewritten stays readable to it.
+const FORM: u32 = 1;
+const FORM_OF_REWRITES: u32 = 2;
 
 /// What a seal says. Unknown keys are refused: a newer form has another number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Statement {
-    /// [`FORMAT`].
+    /// [`Kind::form`].
     pub seal: u32,
     /// The table's id, so that the seal of one lake is none in another.
     pub table: String,
@@ -38,6 +41,11 @@ pub struct Statement {
     pub group: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<SealedFile>,
+    /// Paths of the files that readers see no longer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranges: Vec<Range>,
     /// Mappings and registries that were kept beside the table since this writer's last seal.
@@ -63,11 +71,27 @@ pub enum Kind {
     Table,
     /// Rows were added, and positions moved.
     Append,
+    /// Files were put in the place of others; each row that was sealed before is still there.
+    Rewrite,
+    /// Rows went because their time was over; their leaves were kept.
+    Deletion,
     /// Nothing came: the archive ends here, and somebody watches.
     Heartbeat,
     /// Not what a writer of this program commits, or no longer what it committed. Sealed as it was found, so that the
     /// chain goes on; never valid.
     Foreign,
+}
+
+impl Kind {
+    /// Whether it removes files, and its rows are those of commits before.
+    pub const fn is_rewrite(self) -> bool {
+        matches!(self, Kind::Rewrite | Kind::Deletion)
+    }
+
+    /// The form of its seals.
+    pub const fn form(self) -> u32 {
+        if self.is_rewrite() { FORM_OF_REWRITES } else { FORM }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +119,9 @@ pub struct SealedFile {
     pub bytes: u64,
     pub rows: u64,
     pub sha256: Digest,
+    /// The versions that brought its rows, if a rewrite put them here; else its own did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,8 +219,9 @@ pub fn decode(bytes: &[u8]) -> Result<Seal, String> {
     }
     let statement: Statement =
         serde_json::from_slice(signed).map_err(|error| format!("its statement is unreadable: {error}"))?;
-    if statement.seal != FORMAT {
-        return Err(format!("it has form `{}`, this program reads `{FORMAT}`", statement.seal));
+    let form = statement.kind.form();
+    if statement.seal != form {
+        return Err(format!("it has form `{}`, and its kind has `{form}`", statement.seal));
     }
     Ok(Seal { statement, signed: signed.to_vec(), signature })
 }
@@ -239,7 +267,7 @@ mod tests {
 
     fn statement() -> Statement {
         Statement {
-            seal: FORMAT,
+            seal: FORM,
             table: "t".to_string(),
             version: 3,
             kind: Kind::Heartbeat,
@@ -248,6 +276,8 @@ mod tests {
             commit_id: None,
             group: None,
             files: Vec::new(),
+            removed: Vec::new(),
+            change: None,
             ranges: Vec::new(),
             generations: Vec::new(),
             why: None,

@@ -57,7 +57,7 @@ impl Lake {
         let batch = Batch::new(group, advances)?;
         // The same bytes for every attempt: should a late one land, it is the same commit.
         let ranges = sealing::ranges_of(&files, advances).await?;
-        let about = log::About { commit_id: batch.id, group, partitions: batch.describe(), ranges };
+        let about = log::About { commit_id: batch.id, group, partitions: batch.describe(), ranges, change: None };
         let entry = log::encode("WRITE", about, &batch.actions(files), self.inner.seal.key.as_deref())?;
         let mut tail = self.tail().lock().await;
         let (mut num_failures, mut num_lost_races) = (0, 0);

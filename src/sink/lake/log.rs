@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::checkpoint;
 use super::error::LakeError;
-use crate::seal::{Claim, Digest, Range, SealKey, SignedClaim};
+use crate::seal::{Change, Claim, Digest, Range, SealKey, SignedClaim};
 
 /// Commits from one checkpoint to the next. Whoever opens the table reads at most so many small files after the
 /// checkpoint; more often would rewrite the list of files for little.
@@ -143,6 +143,7 @@ pub(super) struct About<'a> {
     pub group: &'a str,
     pub partitions: Vec<Value>,
     pub ranges: Vec<Range>,
+    pub change: Option<Change>,
 }
 
 /// A commit, one action a line as Delta wants it: first who committed what, with the claim that its seal rests on.
@@ -154,8 +155,8 @@ pub(super) fn encode(
 ) -> Result<Vec<u8>, LakeError> {
     let failed = |error| LakeError::new("encode a commit", error);
     let rest = encode_lines(actions).map_err(failed)?;
-    let About { commit_id, group, partitions, ranges } = about;
-    let claim = Claim { commit_id, group: group.to_string(), actions: Digest::of(&rest), ranges };
+    let About { commit_id, group, partitions, ranges, change } = about;
+    let claim = Claim { commit_id, group: group.to_string(), actions: Digest::of(&rest), ranges, change };
     let claim = SignedClaim::new(&claim, key).map_err(failed)?;
     let about = json!({ "commitId": commit_id, "group": group, "partitions": partitions, "claim": claim });
     let info = commit_info(operation, BTreeMap::from([(COMMIT_KEY.to_string(), about)]));

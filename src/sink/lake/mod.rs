@@ -3,7 +3,7 @@
 //! Rows and the positions that they take their partitions to are committed together, and a commit goes through only
 //! if the table's positions are still those that the batch began at: nothing is lost and nothing is doubled, however
 //! many instances write, and whenever one of them dies. No commit is ever taken back, and no file is ever changed or
-//! deleted here. Only object stores that can create an object if it is absent are used.
+//! deleted here; a rewrite puts other files in the place of some, and leaves those where they are. Only object stores that can create an object if it is absent are used.
 
 pub mod anchor;
 mod checkpoint;
@@ -12,9 +12,11 @@ mod commit;
 mod error;
 mod files;
 mod generations;
+mod history;
 mod location;
 mod log;
 pub mod reread;
+mod rewrite;
 mod sealing;
 mod statistics;
 mod table;
@@ -33,9 +35,11 @@ use tracing::warn;
 pub use self::commit::Commit;
 pub use self::error::LakeError;
 pub use self::files::DataFile;
+pub use self::history::{History, LiveFile, SealedCommit};
 pub use self::location::LakeLocation;
 use self::location::Place;
 use self::log::LogTail;
+pub use self::rewrite::{Rewrite, Rewritten};
 pub use self::sealing::SealSettings;
 use self::sealing::{Chain, Follows};
 use crate::checkpoint::{NextOffset, TopicPartition};

@@ -25,7 +25,7 @@ use super::log::{self, Written};
 use super::reread::{self, Reread};
 use super::{Commit, Lake};
 use crate::seal::{
-    self, Anchor, CommitEntry, Digest, FORMAT, Kind, Leaves, Range, SealKey, SealedBy, SealedFile, Statement, Stored,
+    self, Anchor, Change, CommitEntry, Digest, Kind, Leaves, Range, SealKey, SealedBy, SealedFile, Statement, Stored,
 };
 
 /// How long the seal of a commit of another instance is waited for. A commit and its seal are two requests apart, so an
@@ -71,6 +71,8 @@ pub(super) struct Chain {
 pub(super) enum Follows {
     More,
     Nothing,
+    /// What others promised, and nothing of its own: a command that comes and goes.
+    AsPromised,
 }
 
 impl Lake {
@@ -89,11 +91,16 @@ impl Lake {
             let previous = chain.newest.map(|(_, digest)| digest);
             let stored = match own {
                 Some(entry) if next == version => {
-                    self.put_seal(self.committers_seal(next, previous, entry, follows)?).await?
+                    let next_within = self.promise(follows, next).await?;
+                    self.put_seal(self.committers_seal(next, previous, entry, next_within)?).await?
                 }
                 _ => match self.wait_for_seal(next).await? {
                     Some(stored) => stored,
-                    None => self.put_seal(self.successors_seal(next, previous).await?).await?,
+                    None => {
+                        let follows = if follows == Follows::AsPromised { follows } else { Follows::More };
+                        let next_within = self.promise(follows, next).await?;
+                        self.put_seal(self.successors_seal(next, previous, next_within).await?).await?
+                    }
                 },
             };
             chain.newest = Some((next, Digest::of(&stored)));
@@ -120,7 +127,13 @@ impl Lake {
             drop(tail);
             return self.seal(version, None, Follows::More).await;
         }
-        let about = log::About { commit_id: Uuid::new_v4(), group: "", partitions: Vec::new(), ranges: Vec::new() };
+        let about = log::About {
+            commit_id: Uuid::new_v4(),
+            group: "",
+            partitions: Vec::new(),
+            ranges: Vec::new(),
+            change: None,
+        };
         let entry = log::encode("HEARTBEAT", about, &[], self.inner.seal.key.as_deref())?;
         let version = tail.version + 1;
         match log::write(self.log(), version, entry.clone()).await {
@@ -167,7 +180,23 @@ impl Lake {
         Ok(self.read_seal(present).await?.map(|seal| (present, Digest::of(&seal))))
     }
 
-    async fn read_seal(&self, version: Version) -> Result<Option<Bytes>, LakeError> {
+    /// In what time the seal of `version` promises another.
+    async fn promise(&self, follows: Follows, version: Version) -> Result<Option<Duration>, LakeError> {
+        match follows {
+            Follows::Nothing => Ok(None),
+            Follows::More => {
+                let interval = self.inner.seal.heartbeat_interval;
+                Ok(interval.map(|interval| interval * NUM_INTERVALS_PROMISED + LATE_BY_MAX))
+            }
+            Follows::AsPromised => {
+                let Some(before) = version.checked_sub(1) else { return Ok(None) };
+                let Some(seal) = self.read_seal(before).await? else { return Ok(None) };
+                Ok(seal::decode(&seal).ok().and_then(|seal| time_left(&seal.statement, jiff::Timestamp::now())))
+            }
+        }
+    }
+
+    pub(super) async fn read_seal(&self, version: Version) -> Result<Option<Bytes>, LakeError> {
         let doing = || format!("read the seal of version `{version}`");
         match self.store().get(&path_of(version)).await {
             Ok(found) => found.bytes().await.map(Some).map_err(|error| LakeError::new(doing(), error)),
@@ -235,22 +264,29 @@ impl Lake {
         version: Version,
         previous: Option<Digest>,
         entry: &[u8],
-        follows: Follows,
+        next_within: Option<Duration>,
     ) -> Result<Statement, LakeError> {
         let read = CommitEntry::parse(entry).ok().and_then(|commit| {
             let kind = commit.kind()?;
             let files = commit.sealed_files()?;
-            Some((kind, files, commit.claim.as_ref().map(|claim| claim.ranges.clone()).unwrap_or_default(), commit))
+            let claim = commit.claim.as_ref();
+            let ranges = claim.map(|claim| claim.ranges.clone()).unwrap_or_default();
+            let change = claim.and_then(|claim| claim.change.clone());
+            Some((Examined { kind, files, removed: commit.sealed_removals(), change, ranges, why: None }, commit))
         });
-        let Some((kind, files, ranges, commit)) = read else {
+        let Some((found, commit)) = read else {
             return Err(LakeError::Refused(format!("commit `{version}` cannot be sealed as it was written")));
         };
-        let found = Examined { kind, files, ranges, why: None };
-        Ok(self.statement(version, previous, entry, Some(&commit), found, SealedBy::Committer, follows))
+        Ok(self.statement(version, previous, entry, Some(&commit), found, SealedBy::Committer, next_within))
     }
 
     /// The seal of a commit that somebody else wrote and did not seal, from what lies there now.
-    async fn successors_seal(&self, version: Version, previous: Option<Digest>) -> Result<Statement, LakeError> {
+    async fn successors_seal(
+        &self,
+        version: Version,
+        previous: Option<Digest>,
+        next_within: Option<Duration>,
+    ) -> Result<Statement, LakeError> {
         let doing = || format!("read commit `{version}` of the lake's table");
         let entry = self.log().read_commit_entry(version).await;
         let entry = entry.map_err(|error| LakeError::new(doing(), error))?;
@@ -265,7 +301,7 @@ impl Lake {
             Some(why) => warn!(version, why, "sealed a commit that is none of a writer, as a finding"),
         }
         let commit = commit.ok();
-        Ok(self.statement(version, previous, &entry, commit.as_ref(), found, SealedBy::Successor, Follows::More))
+        Ok(self.statement(version, previous, &entry, commit.as_ref(), found, SealedBy::Successor, next_within))
     }
 
     /// Reads everything again that a commit names, and compares it with what its committer claims.
@@ -284,6 +320,8 @@ impl Lake {
         if !commit.moves_as_it_says() {
             return Ok(Examined::foreign("it moves other positions than it says".to_string()));
         }
+        let (removed, change) =
+            (commit.sealed_removals(), commit.claim.as_ref().and_then(|claim| claim.change.clone()));
         let mut leaves = Leaves::new();
         for file in &files {
             match reread::file(self.store().as_ref(), file).await? {
@@ -291,11 +329,15 @@ impl Lake {
                 Reread::Differs(how) => return Ok(Examined::foreign(format!("its file `{}` {how}", file.path))),
             }
         }
+        if kind.is_rewrite() {
+            // Its rows were sealed with the commits that brought them. Whoever verifies holds them against those.
+            return Ok(Examined { kind, files, removed, change, ranges: Vec::new(), why: None });
+        }
         let ranges = seal::ranges(&commit.advances, &mut leaves);
         if commit.claim.as_ref().is_some_and(|claim| claim.ranges != ranges) {
             return Ok(Examined::foreign("its rows are not those that its writer signed".to_string()));
         }
-        Ok(Examined { kind, files, ranges, why: None })
+        Ok(Examined { kind, files, removed, change, ranges, why: None })
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is one part of the statement")]
@@ -307,12 +349,10 @@ impl Lake {
         commit: Option<&CommitEntry>,
         found: Examined,
         sealed_by: SealedBy,
-        follows: Follows,
+        next_within: Option<Duration>,
     ) -> Statement {
-        let interval = self.inner.seal.heartbeat_interval.filter(|_| follows == Follows::More);
-        let next_within = interval.map(|interval| interval * NUM_INTERVALS_PROMISED + LATE_BY_MAX);
         Statement {
-            seal: FORMAT,
+            seal: found.kind.form(),
             table: self.inner.table_id.clone(),
             version,
             kind: found.kind,
@@ -321,6 +361,8 @@ impl Lake {
             commit_id: commit.and_then(|commit| commit.commit_id),
             group: commit.and_then(|commit| commit.group.clone()),
             files: found.files,
+            removed: found.removed,
+            change: found.change,
             ranges: found.ranges,
             generations: match sealed_by {
                 SealedBy::Committer => std::mem::take(&mut *self.kept()),
@@ -335,17 +377,28 @@ impl Lake {
     }
 }
 
+/// What is left of the time in which a seal promised another; nothing once that is over.
+fn time_left(statement: &Statement, now: jiff::Timestamp) -> Option<Duration> {
+    let promised = Duration::from_millis(statement.next_within_ms?);
+    let sealed_at: jiff::Timestamp = statement.sealed_at.parse().ok()?;
+    let passed = u64::try_from(now.as_millisecond() - sealed_at.as_millisecond()).unwrap_or(0);
+    Some(promised.saturating_sub(Duration::from_millis(passed)))
+}
+
 /// What a commit turned out to be.
 struct Examined {
     kind: Kind,
     files: Vec<SealedFile>,
+    removed: Vec<String>,
+    change: Option<Change>,
     ranges: Vec<Range>,
     why: Option<String>,
 }
 
 impl Examined {
     fn foreign(why: String) -> Examined {
-        Examined { kind: Kind::Foreign, files: Vec::new(), ranges: Vec::new(), why: Some(why) }
+        let (files, removed, ranges) = (Vec::new(), Vec::new(), Vec::new());
+        Examined { kind: Kind::Foreign, files, removed, change: None, ranges, why: Some(why) }
     }
 }
 

@@ -43,7 +43,13 @@ pub(super) async fn prepare(
                 }
             }
         };
-        let about = log::About { commit_id: Uuid::new_v4(), group: "", partitions: Vec::new(), ranges: Vec::new() };
+        let about = log::About {
+            commit_id: Uuid::new_v4(),
+            group: "",
+            partitions: Vec::new(),
+            ranges: Vec::new(),
+            change: None,
+        };
         let entry = log::encode(operation, about, &actions, key)?;
         // Whoever won the version, the next round reads what is there now.
         match log::write(log, version, entry.clone()).await {
