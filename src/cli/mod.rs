@@ -42,7 +42,7 @@ enum Command {
     /// Check the identity registry, or look something up in it
     #[command(subcommand)]
     Registry(registry::RegistryCommand),
-    /// Prove what lies in the lake
+    /// Prove what lies in the lake, and keep it as long as it has to be kept
     #[command(subcommand)]
     Archive(archive::ArchiveCommand),
     /// Ask the lake in SQL

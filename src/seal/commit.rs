@@ -13,6 +13,7 @@ use super::change::Change;
 use super::digest::Digest;
 use super::key::SealKey;
 use super::statement::{Kind, Range, SealedFile, Signature};
+use crate::activity::Column;
 use crate::checkpoint::{Advance, NextOffset, TopicPartition};
 
 /// The tag of a data file that holds the digest of its bytes.
@@ -215,6 +216,14 @@ impl CommitEntry {
         removed.sort();
         removed
     }
+}
+
+/// When the newest row of a file was received, by the file's statistics; None if they do not say it of every row.
+pub fn newest_received(statistics: &str) -> Option<jiff::Timestamp> {
+    let statistics: Value = serde_json::from_str(statistics).ok()?;
+    let column = Column::ReceivedTime.name();
+    let has_all = statistics.get("nullCount")?.get(column)?.as_u64()? == 0;
+    statistics.get("maxValues")?.get(column)?.as_str()?.parse().ok().filter(|_| has_all)
 }
 
 #[derive(Deserialize)]

@@ -15,12 +15,12 @@ mod statement;
 
 pub use self::anchor::Anchor;
 pub use self::change::{Change, Deletion, Derived};
-pub use self::commit::{AddedFile, Claim, CommitEntry, ORIGINS_TAG, SHA256_TAG, SignedClaim};
+pub use self::commit::{AddedFile, Claim, CommitEntry, ORIGINS_TAG, SHA256_TAG, SignedClaim, newest_received};
 pub use self::digest::Digest;
 pub use self::key::{KeyError, PublicKey, SealKey};
 pub use self::leaf::{Leaves, RowLeaf};
 pub use self::merkle::{MerkleTree, root_of};
-pub use self::origin::Origins;
+pub use self::origin::{LeavesByOrigin, Origins, split_by_origin};
 pub use self::statement::{
     Kind, Range, Seal, SealedBy, SealedFile, SealedGeneration, Signature, Span, Statement, Stored, decode, encode,
     ranges,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::leaf::Leaves;
 use super::statement::{Range, Span};
 use crate::checkpoint::TopicPartition;
 
@@ -39,6 +40,37 @@ impl Origins {
         let (_, (end, version)) = self.by_partition.get(partition)?.range(..=offset).next_back()?;
         (offset < *end).then_some(*version)
     }
+}
+
+/// The leaves of rows, by the version that brought them.
+pub type LeavesByOrigin = BTreeMap<u64, Leaves>;
+
+/// The rows of one file by the commits that brought them, and how many rows none of these brought.
+pub fn split_by_origin<'a>(
+    leaves: Leaves,
+    versions: &[u64],
+    ranges_of: impl Fn(u64) -> Option<&'a [Range]>,
+) -> (LeavesByOrigin, usize) {
+    // All of them, also those that are in no range: whoever compares roots tells.
+    if let [version] = versions {
+        return (LeavesByOrigin::from([(*version, leaves)]), 0);
+    }
+    let mut origins = Origins::default();
+    for version in versions {
+        let Some(ranges) = ranges_of(*version) else { continue };
+        // Where two could have brought a row, none of the second one's is found, and its root does not hold.
+        origins.add(*version, ranges);
+    }
+    let (mut rows, mut num_strangers) = (LeavesByOrigin::new(), 0);
+    for (partition, of_partition) in leaves {
+        for row in of_partition {
+            match origins.of(&partition, row.offset) {
+                Some(version) => rows.entry(version).or_default().entry(partition.clone()).or_default().push(row),
+                None => num_strangers += 1,
+            }
+        }
+    }
+    (rows, num_strangers)
 }
 
 /// Without positions a range may hold any offset.

@@ -8,6 +8,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use actorline::archive::compact::{self, compact};
+use actorline::archive::vacuum::{self, vacuum};
 use actorline::archive::verify::{Options, Progress, Signatures, Verdict, verify};
 use actorline::seal::SealKey;
 use actorline::sink::lake::{Commit, Lake, LakeLocation, SealSettings};
@@ -135,6 +137,20 @@ async fn writers_of_different_partitions_all_get_through() {
     let report = verify(&store, &options, &Quiet).await.expect("the lake is listed");
     assert_eq!(report.verdict(), Verdict::Valid, "{:?}", report.lines());
     assert_eq!((report.counts.num_seals, report.counts.num_rows), (13, 120));
+
+    // Put together, and the small files taken away.
+    let seal = SealSettings { key: Some(key), ..SealSettings::default() };
+    let lake = Lake::open_with(&gateway.lake(), seal).await.expect("a lake");
+    let compacted = compact(&lake, &compact::Options { target_file_bytes: 1 << 27 }).await.expect("compacted");
+    assert_eq!(compacted.iter().map(|it| (it.num_files_before, it.num_files_after)).collect::<Vec<_>>(), [(12, 1)]);
+    let now = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(48);
+    let older_than = std::time::Duration::from_secs(86_400);
+    let gone = vacuum(&lake, &vacuum::Options { older_than, now, anchor: None, dry_run: false }).await;
+    assert_eq!(gone.expect("vacuumed").len(), 12);
+    assert_eq!(ask(&lake, "SELECT count(*), count(DISTINCT input_offset) FROM activities").await, "120,30");
+    let report = verify(&store, &options, &Quiet).await.expect("the lake is listed");
+    assert_eq!(report.verdict(), Verdict::Valid, "{:?}", report.lines());
+    assert_eq!((report.counts.num_files, report.counts.num_rows), (1, 120));
 }
 
 struct Quiet;

@@ -10,7 +10,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use super::inventory::Inventory;
 use super::report::{Check, Report};
 use super::{Options, Progress, Signatures, log, shortcuts};
-use crate::seal::{self, Digest, Kind, Range, Seal, SealedBy, SealedFile, Statement};
+use crate::checkpoint::TopicPartition;
+use crate::seal::{self, Deletion, Digest, Kind, Range, Seal, SealedBy, SealedFile, Statement};
 
 /// A commit without its seal may be under way for so long; a writer waits less before it takes the other for dead.
 const SEAL_TIME: Duration = Duration::from_secs(60);
@@ -21,19 +22,35 @@ pub(super) struct Chain {
     digests: BTreeMap<u64, Digest>,
     table: Option<String>,
     last: Option<Statement>,
-    pub commits: Vec<SealedCommit>,
+    /// The commits that brought rows, or may have.
+    pub commits: BTreeMap<u64, SealedCommit>,
+    /// The files that hold rows, as the seals have them.
+    pub files: BTreeMap<String, SealedLive>,
+    /// Roots of ranges that were derived anew, in place of those of the commits that brought them.
+    pub derived: BTreeMap<(u64, TopicPartition), Digest>,
+    pub deletions: Vec<(u64, Deletion)>,
+    pub sealed_at: BTreeMap<u64, jiff::Timestamp>,
+    /// The files that readers see, as the commits have them.
     pub live: HashMap<String, LiveFile>,
+    /// Those that the commit at hand removes.
+    pub live_before: HashMap<String, LiveFile>,
     pub positions: BTreeMap<String, i64>,
     /// Where each group stands in each partition.
     ends: HashMap<(String, String, i32), i64>,
     generations: BTreeMap<String, Digest>,
 }
 
-/// What one seal says of data.
+/// What one seal says of rows.
 pub(super) struct SealedCommit {
     pub version: u64,
-    pub files: Vec<SealedFile>,
     pub ranges: Vec<Range>,
+}
+
+/// A file that holds rows, with the version that put it there.
+pub(super) struct SealedLive {
+    pub version: u64,
+    /// Never without origins.
+    pub file: SealedFile,
 }
 
 /// A file that readers of the newest version see.
@@ -120,8 +137,15 @@ impl Chain {
                 report.finding(Check::Files, Some(version), None, detail);
             }
         }
-        self.commits.push(SealedCommit { version, files: statement.files.clone(), ranges: statement.ranges.clone() });
-        self.last = Some(Statement { files: Vec::new(), ranges: Vec::new(), ..statement });
+        if let Ok(sealed_at) = statement.sealed_at.parse() {
+            self.sealed_at.insert(version, sealed_at);
+        }
+        self.take_files(&statement, report);
+        if !statement.kind.is_rewrite() {
+            self.commits.insert(version, SealedCommit { version, ranges: statement.ranges.clone() });
+        }
+        let (files, removed, ranges) = (Vec::new(), Vec::new(), Vec::new());
+        self.last = Some(Statement { files, removed, ranges, change: None, ..statement });
     }
 
     /// Whether the statement stands where it says that it stands.
@@ -170,6 +194,12 @@ impl Chain {
 
     /// Adds what a commit brings to what readers see.
     fn take(&mut self, statement: &Statement, commit: &seal::CommitEntry, report: &mut Report) {
+        self.live_before.clear();
+        for path in &commit.removed {
+            if let Some(file) = self.live.remove(path) {
+                self.live_before.insert(path.clone(), file);
+            }
+        }
         for file in &commit.files {
             let live = LiveFile { bytes: file.bytes, statistics: file.statistics.clone() };
             if self.live.insert(file.path.clone(), live).is_some() {

@@ -81,6 +81,12 @@ fn differences(statement: &Statement, commit: &CommitEntry) -> Vec<String> {
     if commit.sealed_files().as_ref() != Some(&statement.files) {
         differences.push("does not add the files that its seal names".to_string());
     }
+    if commit.sealed_removals() != statement.removed {
+        differences.push("does not remove the files that its seal names".to_string());
+    }
+    if commit.claim.as_ref().and_then(|claim| claim.change.as_ref()) != statement.change.as_ref() {
+        differences.push("does not claim the change that its seal names".to_string());
+    }
     if let Some(claim) = &commit.claim {
         if claim.ranges != statement.ranges || Some(claim.commit_id) != statement.commit_id {
             differences.push("does not claim the rows that its seal names".to_string());

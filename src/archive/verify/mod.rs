@@ -3,7 +3,7 @@
 //!
 //! First the chain is walked, version by version, with the commit of each; then every data file is read. What cannot be
 //! read is never taken for valid. Memory: about a kilobyte for each version and file, a hundred bytes for each row of
-//! one commit, and [`NUM_FILES_AT_ONCE`] data files.
+//! the commits of which some files are read and others are not, and [`NUM_FILES_AT_ONCE`] data files.
 
 mod anchors;
 mod chain;
@@ -11,6 +11,7 @@ mod completeness;
 mod inventory;
 mod log;
 mod report;
+mod rewrites;
 mod rows;
 mod shortcuts;
 

@@ -1,5 +1,10 @@
 //! Every data file read again: its bytes, and the roots of the rows of each commit.
+//!
+//! A root is sealed once, with the commit that brought the rows. After rewrites these lie in any number of files, and
+//! some may have gone lawfully, of which the leaves are kept. They are collected under the commit that brought them, and
+//! compared once the last of them was read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
@@ -9,7 +14,8 @@ use super::chain::{Chain, SealedCommit};
 use super::inventory::Inventory;
 use super::report::{Check, Report};
 use super::{NUM_FILES_AT_ONCE, Progress, completeness};
-use crate::seal::{Leaves, Range, root_of};
+use crate::seal::{self, Leaves, LeavesByOrigin, Range, SealedFile, root_of};
+use crate::sink::lake::leaves;
 use crate::sink::lake::reread::{self, Reread};
 
 pub(super) async fn check(
@@ -19,71 +25,186 @@ pub(super) async fn check(
     report: &mut Report,
     progress: &dyn Progress,
 ) {
-    let num_files: u64 = chain.commits.iter().map(|commit| commit.files.len() as u64).sum();
-    let files = chain.commits.iter().flat_map(|commit| &commit.files);
+    let mut holders: Vec<Holder<'_>> = chain.files.values().map(Holder::Rows).collect();
+    holders.extend(chain.deletions.iter().map(|(version, deletion)| Holder::Leaves(*version, &deletion.leaves)));
     // In the order of the chain, so that a commit's rows come together.
-    let mut reads = stream::iter(files)
-        .map(|file| async move { reread::file(store.as_ref(), file).await })
-        .buffered(NUM_FILES_AT_ONCE);
-    let mut num_read = 0;
-    for commit in &chain.commits {
-        let mut rows = Some(Leaves::new());
-        for file in &commit.files {
-            let read = reads.next().await;
-            num_read += 1;
-            progress.files(num_read, num_files);
-            let (version, object) = (Some(commit.version), Some(file.path.as_str()));
-            match read {
-                Some(Ok(Reread::Whole { leaves, num_bytes })) => {
-                    report.counts.num_files += 1;
-                    report.counts.num_bytes += num_bytes;
-                    if let Some(rows) = &mut rows {
-                        leaves.into_iter().for_each(|(id, more)| rows.entry(id).or_default().extend(more));
-                    }
-                    continue;
+    holders.sort_by(|a, b| {
+        let order = |holder: &Holder<'_>| holder.file().origins.first().copied();
+        order(a).cmp(&order(b)).then_with(|| a.file().path.cmp(&b.file().path))
+    });
+    let mut collected = Collected::new(chain, &holders, report);
+    let num_files = holders.len() as u64;
+    let mut reads = stream::iter(&holders).map(|holder| holder.read(store.as_ref(), chain)).buffered(NUM_FILES_AT_ONCE);
+    for (holder, num_read) in holders.iter().zip(1..) {
+        let read = reads.next().await;
+        progress.files(num_read, num_files);
+        let (version, object) = (Some(holder.version()), Some(holder.file().path.as_str()));
+        let rows = match read {
+            Some(Read::Whole { rows, num_bytes, num_strangers }) => {
+                report.counts.num_files += u64::from(matches!(holder, Holder::Rows(_)));
+                report.counts.num_bytes += num_bytes;
+                if num_strangers > 0 {
+                    let detail = format!("{num_strangers} rows are of none of the commits that it says they are of");
+                    report.finding(Check::Rows, version, object, detail);
                 }
-                Some(Ok(Reread::Differs(how))) => report.finding(Check::Files, version, object, how),
-                Some(Err(error)) => {
-                    report.unchecked(Check::Files, version, object, super::anchors::chained(&error));
-                }
-                None => report.unchecked(Check::Files, version, object, "was not read"),
+                Some(rows)
             }
-            rows = None;
-        }
-        match rows {
-            Some(rows) => check_rows(commit, rows, report),
-            None => report.unchecked(
-                Check::Rows,
-                Some(commit.version),
-                None,
-                "the rows of this commit cannot be compared without all of its files",
-            ),
-        }
+            Some(Read::Differs(how)) => {
+                report.finding(Check::Files, version, object, how);
+                None
+            }
+            Some(Read::Failed(error)) => {
+                report.unchecked(Check::Files, version, object, error);
+                None
+            }
+            None => {
+                report.unchecked(Check::Files, version, object, "was not read");
+                None
+            }
+        };
+        collected.take(holder.file(), rows, report);
     }
+    note_unnamed(chain, inventory, report);
+}
+
+fn note_unnamed(chain: &Chain, inventory: &Inventory, report: &mut Report) {
     let num_unnamed = inventory.data_files.iter().filter(|path| !chain.live.contains_key(*path)).count();
     if num_unnamed > 0 {
         let detail = format!(
             "{num_unnamed} files beside the table's own, which no reader sees: of commits that did not go through, or \
-             that are under way"
+             that are under way, or that a rewrite has replaced"
         );
         report.note(Check::Files, None, detail);
     }
 }
 
+/// What holds rows of commits, or what is left of them.
+enum Holder<'a> {
+    Rows(&'a super::chain::SealedLive),
+    /// With the version of the deletion.
+    Leaves(u64, &'a SealedFile),
+}
+
+enum Read {
+    Whole { rows: LeavesByOrigin, num_bytes: u64, num_strangers: usize },
+    Differs(String),
+    Failed(String),
+}
+
+impl Holder<'_> {
+    fn file(&self) -> &SealedFile {
+        match self {
+            Holder::Rows(live) => &live.file,
+            Holder::Leaves(_, file) => file,
+        }
+    }
+
+    fn version(&self) -> u64 {
+        match self {
+            Holder::Rows(live) => live.version,
+            Holder::Leaves(version, _) => *version,
+        }
+    }
+
+    async fn read(&self, store: &dyn ObjectStore, chain: &Chain) -> Read {
+        let failed = |error: &crate::sink::lake::LakeError| Read::Failed(super::anchors::chained(error));
+        match self {
+            Holder::Leaves(_, file) => match leaves::read(store, file).await {
+                Ok(Ok(rows)) => {
+                    let is_stranger = |version: &&u64| !file.origins.contains(version);
+                    let num_strangers = rows.keys().filter(is_stranger).count();
+                    Read::Whole { rows, num_bytes: file.bytes, num_strangers }
+                }
+                Ok(Err(how)) => Read::Differs(how),
+                Err(error) => failed(&error),
+            },
+            Holder::Rows(live) => match reread::file(store, &live.file).await {
+                Ok(Reread::Whole { leaves, num_bytes }) => {
+                    let ranges_of = |version| chain.commits.get(&version).map(|commit| commit.ranges.as_slice());
+                    let (rows, num_strangers) = seal::split_by_origin(leaves, &live.file.origins, ranges_of);
+                    Read::Whole { rows, num_bytes, num_strangers }
+                }
+                Ok(Reread::Differs(how)) => Read::Differs(how),
+                Err(error) => failed(&error),
+            },
+        }
+    }
+}
+
+/// The rows that were read of commits of which others are still to come.
+struct Collected<'a> {
+    chain: &'a Chain,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+struct Waiting {
+    num_files: usize,
+    /// None once something of it could not be read.
+    rows: Option<Leaves>,
+}
+
+impl<'a> Collected<'a> {
+    fn new(chain: &'a Chain, holders: &[Holder<'_>], report: &mut Report) -> Collected<'a> {
+        let mut waiting: BTreeMap<u64, Waiting> = BTreeMap::new();
+        for version in holders.iter().flat_map(|holder| &holder.file().origins) {
+            waiting.entry(*version).or_insert(Waiting { num_files: 0, rows: Some(Leaves::new()) }).num_files += 1;
+        }
+        for commit in chain.commits.values().filter(|commit| !waiting.contains_key(&commit.version)) {
+            check_rows(commit, Leaves::new(), chain, report);
+        }
+        Collected { chain, waiting }
+    }
+
+    /// Adds what `file` held, and compares the commits of which it was the last; None if it could not be read.
+    fn take(&mut self, file: &SealedFile, rows: Option<LeavesByOrigin>, report: &mut Report) {
+        let is_whole = rows.is_some();
+        for (version, more) in rows.into_iter().flatten() {
+            let Some(rows) = self.waiting.get_mut(&version).and_then(|waiting| waiting.rows.as_mut()) else { continue };
+            more.into_iter().for_each(|(id, more)| rows.entry(id).or_default().extend(more));
+        }
+        for version in &file.origins {
+            let Some(waiting) = self.waiting.get_mut(version) else { continue };
+            waiting.num_files -= 1;
+            if !is_whole {
+                waiting.rows = None;
+            }
+            if waiting.num_files > 0 {
+                continue;
+            }
+            let rows = self.waiting.remove(version).and_then(|waiting| waiting.rows);
+            match (rows, self.chain.commits.get(version)) {
+                (Some(rows), Some(commit)) => check_rows(commit, rows, self.chain, report),
+                (Some(rows), None) => {
+                    let num_rows: usize = rows.values().map(Vec::len).sum();
+                    let detail = format!("{num_rows} rows are said to be of this version, which brought none");
+                    report.finding(Check::Rows, Some(*version), None, detail);
+                }
+                (None, _) => report.unchecked(
+                    Check::Rows,
+                    Some(*version),
+                    None,
+                    "the rows of this commit cannot be compared without all of its files",
+                ),
+            }
+        }
+    }
+}
+
 /// Compares the rows of one commit with its seal.
-fn check_rows(commit: &SealedCommit, mut rows: Leaves, report: &mut Report) {
+fn check_rows(commit: &SealedCommit, mut rows: Leaves, chain: &Chain, report: &mut Report) {
     let version = Some(commit.version);
     for range in &commit.ranges {
         let mut rows = rows.remove(&range.partition()).unwrap_or_default();
         rows.sort_unstable();
         report.counts.num_rows += rows.len() as u64;
         let place = place_of(range);
+        let derived_root = chain.derived.get(&(commit.version, range.partition())).unwrap_or(&range.derived_root);
         if rows.len() as u64 != range.rows {
             let detail = format!("`{place}` has {} rows, and {} were sealed", rows.len(), range.rows);
             report.finding(Check::Rows, version, None, detail);
         } else if root_of(rows.iter().map(|row| row.raw)) != range.raw_root {
             report.finding(Check::Rows, version, None, format!("what arrived of `{place}` is not what was sealed"));
-        } else if root_of(rows.iter().map(|row| row.derived)) != range.derived_root {
+        } else if root_of(rows.iter().map(|row| row.derived)) != *derived_root {
             report.finding(Check::Rows, version, None, format!("what was derived of `{place}` is not what was sealed"));
         }
         let (faults, num_records) = completeness::check(range, &rows);

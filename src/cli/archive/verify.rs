@@ -10,16 +10,14 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use rdkafka::ClientConfig;
 use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::super::lake::{LakeArguments, parse_option};
 use super::super::output::{Format, RowWriter};
+use super::anchor::{AnchorArgument, parse_anchor};
 use crate::archive::verify::{self, Level, Options, Progress, Report, Signatures, Verdict};
-use crate::seal::{Digest, PublicKey};
-use crate::sink::lake::LakeLocation;
-use crate::sink::lake::anchor::AnchorPlace;
+use crate::seal::PublicKey;
 
 const COLUMNS: [&str; 5] = ["result", "check", "version", "object", "detail"];
 
@@ -45,13 +43,6 @@ pub struct VerifyArguments {
     /// How lines are printed [default: table on a terminal, ndjson in a pipe]
     #[arg(long, value_enum)]
     format: Option<Format>,
-}
-
-#[derive(Clone, Debug)]
-enum AnchorArgument {
-    Digest(u64, Digest),
-    Topic { brokers: String, topic: String },
-    Url(String),
 }
 
 pub(super) fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
@@ -96,19 +87,7 @@ fn options(arguments: &VerifyArguments) -> Result<Options, Failure> {
     for anchor in &arguments.anchor {
         match anchor {
             AnchorArgument::Digest(version, digest) => known.push((*version, *digest)),
-            AnchorArgument::Url(url) => {
-                let location = LakeLocation { url: url.clone(), options: place_options.clone() };
-                anchors.push(AnchorPlace::url(&location).map_err(|error| Failure::BadConfiguration(error.into()))?);
-            }
-            AnchorArgument::Topic { brokers, topic } => {
-                let mut client = ClientConfig::new();
-                for (name, value) in &place_options {
-                    client.set(name, value);
-                }
-                client.set("bootstrap.servers", brokers).set("client.id", "actorline");
-                let place = AnchorPlace::topic(&client, topic);
-                anchors.push(place.map_err(|error| Failure::BadConfiguration(error.into()))?);
-            }
+            place => anchors.extend(place.open(&place_options)?),
         }
     }
     Ok(Options { signatures, anchors, known, now: jiff::Timestamp::now() })
@@ -121,24 +100,6 @@ fn read_key(path: &PathBuf) -> Result<PublicKey, Failure> {
     PublicKey::from_pem(&text)
         .with_context(|| format!("`{}` is no public key", path.display()))
         .map_err(Failure::BadConfiguration)
-}
-
-fn parse_anchor(text: &str) -> Result<AnchorArgument, String> {
-    if let Some(rest) = text.strip_prefix("kafka://") {
-        return match rest.split_once('/') {
-            Some((brokers, topic)) if !brokers.is_empty() && !topic.is_empty() => {
-                Ok(AnchorArgument::Topic { brokers: brokers.to_string(), topic: topic.to_string() })
-            }
-            _ => Err("expected kafka://BROKERS/TOPIC".to_string()),
-        };
-    }
-    match text.split_once(':') {
-        Some((version, digest)) if version.bytes().all(|byte| byte.is_ascii_digit()) && !version.is_empty() => {
-            let version = version.parse().map_err(|_| "that is no version of a table".to_string())?;
-            Ok(AnchorArgument::Digest(version, digest.parse()?))
-        }
-        _ => Ok(AnchorArgument::Url(text.to_string())),
-    }
 }
 
 fn print(report: &Report, format: Option<Format>) -> io::Result<()> {

@@ -106,6 +106,11 @@ impl Lake {
 }
 
 impl DataFile {
+    /// The leaves of its rows.
+    pub fn leaves(&self) -> &Leaves {
+        &self.leaves
+    }
+
     pub(super) fn into_add(self) -> Add {
         Add {
             path: self.path,

@@ -21,16 +21,18 @@ const NUM_VERSIONS_AT_ONCE: usize = 16;
 #[derive(Debug, Default)]
 pub struct History {
     pub version: Version,
-    /// The digest of the newest seal.
-    pub seal: Option<Digest>,
+    pub table: String,
+    /// The digest of each seal.
+    pub seals: BTreeMap<Version, Digest>,
     /// The files that readers see, by path.
     pub live: BTreeMap<String, LiveFile>,
     /// The commits that brought rows.
     pub commits: BTreeMap<Version, SealedCommit>,
     /// The files that a sealed commit took out of the table, with its version.
     pub removed: BTreeMap<String, Version>,
-    /// The objects of leaves of deletions.
-    pub leaves: BTreeSet<String>,
+    /// Everything else that some commit names: files of commits that are findings or are not sealed yet, and the leaves
+    /// of deletions.
+    pub named: BTreeSet<String>,
     /// When each version was sealed.
     pub sealed_at: BTreeMap<Version, jiff::Timestamp>,
 }
@@ -70,15 +72,23 @@ impl Lake {
         if version == 0 {
             return Err(broken(0, "there is no seal"));
         }
+        drop(versions);
+        while let Some(entry) = self.read_entry(version).await? {
+            history.note_names(CommitEntry::parse(&entry).map_err(|why| broken(version, &why))?);
+            version += 1;
+        }
         Ok(history)
     }
 
     async fn read_version(&self, version: Version) -> Result<Option<(Bytes, Bytes)>, LakeError> {
         let Some(seal) = self.read_seal(version).await? else { return Ok(None) };
-        let entry = self.log().read_commit_entry(version).await;
-        let entry = entry.map_err(|error| LakeError::new(format!("read commit `{version}`"), error))?;
-        let entry = entry.ok_or_else(|| log::lost(self.log(), version))?;
+        let entry = self.read_entry(version).await?.ok_or_else(|| log::lost(self.log(), version))?;
         Ok(Some((seal, entry)))
+    }
+
+    async fn read_entry(&self, version: Version) -> Result<Option<Bytes>, LakeError> {
+        let entry = self.log().read_commit_entry(version).await;
+        entry.map_err(|error| LakeError::new(format!("read commit `{version}` of the lake's table"), error))
     }
 }
 
@@ -86,7 +96,7 @@ impl History {
     fn take(&mut self, version: Version, seal: &[u8], entry: &[u8]) -> Result<(), String> {
         let Statement { kind, files, removed, change, ranges, .. } = {
             let statement = seal::decode(seal)?.statement;
-            if statement.version != version || statement.previous != self.seal {
+            if statement.version != version || statement.previous != self.newest() {
                 return Err("its seal does not follow the one before".to_string());
             }
             if statement.commit.sha256 != Digest::of(entry) {
@@ -95,13 +105,18 @@ impl History {
             let sealed_at: jiff::Timestamp =
                 statement.sealed_at.parse().map_err(|_| "its seal has no time".to_string())?;
             self.sealed_at.insert(version, sealed_at);
+            self.table.clone_from(&statement.table);
             statement
         };
-        (self.version, self.seal) = (version, Some(Digest::of(seal)));
+        self.version = version;
+        self.seals.insert(version, Digest::of(seal));
+        let commit = CommitEntry::parse(entry);
         if kind == Kind::Foreign {
+            // A finding for ever, and no reason to touch what it names.
+            commit.into_iter().for_each(|commit| self.note_names(commit));
             return Ok(());
         }
-        let commit = CommitEntry::parse(entry)?;
+        let commit = commit?;
         if commit.kind() != Some(kind) || commit.sealed_files().as_ref() != Some(&files) {
             return Err("its seal says other things than its commit".to_string());
         }
@@ -121,11 +136,34 @@ impl History {
             let (received_date, statistics) = about.map_or((None, None), |it| (it.received_date, it.statistics));
             self.live.insert(file.path.clone(), LiveFile { file, received_date, statistics });
         }
-        self.leaves.extend(change.and_then(|change| change.deletion).map(|deletion| deletion.leaves.path));
+        self.named.extend(change.and_then(|change| change.deletion).map(|deletion| deletion.leaves.path));
         if kind == Kind::Append {
             self.commits.insert(version, SealedCommit { group: commit.group.unwrap_or_default(), ranges });
         }
         Ok(())
+    }
+
+    fn note_names(&mut self, commit: CommitEntry) {
+        self.named.extend(commit.files.into_iter().map(|file| file.path));
+        let change = commit.claim.and_then(|claim| claim.change);
+        self.named.extend(change.and_then(|change| change.deletion).map(|deletion| deletion.leaves.path));
+    }
+
+    /// The digest of the newest seal.
+    fn newest(&self) -> Option<Digest> {
+        self.seals.last_key_value().map(|(_, digest)| *digest)
+    }
+
+    /// The ranges that the commit of `version` brought.
+    pub fn ranges_of(&self, version: Version) -> Option<&[Range]> {
+        self.commits.get(&version).map(|commit| commit.ranges.as_slice())
+    }
+
+    /// The consumer group that brought the rows of a file; None if it was not one alone.
+    pub fn group_of(&self, file: &SealedFile) -> Option<&str> {
+        let mut groups = file.origins.iter().map(|origin| self.commits.get(origin).map(|commit| commit.group.as_str()));
+        let first = groups.next()??;
+        groups.all(|group| group == Some(first)).then_some(first)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Rows and the positions that they take their partitions to are committed together, and a commit goes through only
 //! if the table's positions are still those that the batch began at: nothing is lost and nothing is doubled, however
 //! many instances write, and whenever one of them dies. No commit is ever taken back, and no file is ever changed or
-//! deleted here; a rewrite puts other files in the place of some, and leaves those where they are. Only object stores that can create an object if it is absent are used.
+//! deleted here; a rewrite puts other files in the place of some, and leaves those where they are. Only object
+//! stores that can create an object if it is absent are used.
 
 pub mod anchor;
 mod checkpoint;
@@ -13,6 +14,7 @@ mod error;
 mod files;
 mod generations;
 mod history;
+pub mod leaves;
 mod location;
 mod log;
 pub mod reread;

@@ -44,11 +44,11 @@ pub async fn file(store: &dyn ObjectStore, file: &SealedFile) -> Result<Reread, 
     decode(file, move || read_leaves(bytes, num_rows)).await
 }
 
-/// The rows of a file that readers see, with every column of the lake's schema.
+/// The rows of a file that readers see, with every column of the lake's schema, and the leaves of what is stored.
 ///
 /// # Errors
 /// If the file cannot be read, or is not what was sealed.
-pub async fn rows(store: &dyn ObjectStore, live: &LiveFile) -> Result<Vec<RecordBatch>, LakeError> {
+pub async fn rows(store: &dyn ObjectStore, live: &LiveFile) -> Result<(Vec<RecordBatch>, Leaves), LakeError> {
     let bytes = fetch(store, TABLE, &live.file)
         .await?
         .map_err(|how| LakeError::Refused(format!("the data file `{}` {how}: run `archive verify`", live.file.path)))?;
@@ -92,11 +92,12 @@ pub(super) async fn decode<T: Send + 'static>(
     }
 }
 
-fn read_rows(bytes: Bytes, day: Option<&str>) -> Result<Vec<RecordBatch>, Cause> {
+fn read_rows(bytes: Bytes, day: Option<&str>) -> Result<(Vec<RecordBatch>, Leaves), Cause> {
     let schema = schema();
-    let mut batches = Vec::new();
+    let (mut batches, mut leaves) = (Vec::new(), Leaves::new());
     for stored in ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(ROWS_AT_ONCE).build()? {
         let stored = stored?;
+        leaf::add(&stored, &mut leaves)?;
         // Leaving a column out would be a loss, and a newer version's may have any meaning.
         let unknown = stored.schema_ref().fields().iter().find(|field| schema.index_of(field.name()).is_err());
         if let Some(field) = unknown {
@@ -118,7 +119,7 @@ fn read_rows(bytes: Bytes, day: Option<&str>) -> Result<Vec<RecordBatch>, Cause>
         let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
         batches.push(RecordBatch::try_new(Arc::clone(&schema), columns)?);
     }
-    Ok(batches)
+    Ok((batches, leaves))
 }
 
 fn read_leaves(bytes: Bytes, num_rows: u64) -> Result<Reread, Cause> {

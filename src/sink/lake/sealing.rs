@@ -149,6 +149,14 @@ impl Lake {
         Ok(())
     }
 
+    /// Whether the newest seal has a signature, so that one without would be a finding.
+    pub async fn is_signed(&self) -> Result<bool, LakeError> {
+        let version = self.tail().lock().await.version;
+        let Some((version, _)) = self.newest_seal(version).await? else { return Ok(false) };
+        let seal = self.read_seal(version).await?;
+        Ok(seal.and_then(|seal| seal::decode(&seal).ok()).is_some_and(|seal| seal.signature.is_some()))
+    }
+
     async fn publish_anchor(&self, version: Version, digest: Digest) {
         let Some(place) = &self.inner.seal.anchor else { return };
         if let Err(error) = place.publish(&Anchor::new(&self.inner.table_id, version, digest)).await {

@@ -1,5 +1,6 @@
-//! `archive verify` from outside: clean archives, and archives that somebody laid hands on.
+//! `archive` from outside: clean archives, archives that somebody laid hands on, and upkeep that loses nothing.
 
 mod clean;
 mod place;
 mod tampering;
+mod upkeep;
