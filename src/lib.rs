@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod activity;
+pub mod archive;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod pipeline;
 pub mod query;
 pub mod record;
 pub mod rejection;
+pub mod seal;
 pub mod sink;
 pub mod telemetry;
 pub mod yaml;

@@ -3,6 +3,7 @@
 //! Data goes to stdout and everything else to stderr. What a command exits with is part of its contract:
 //! scripts tell findings from mistakes by it.
 
+mod archive;
 mod demo;
 mod explain;
 mod lake;
@@ -41,6 +42,9 @@ enum Command {
     /// Check the identity registry, or look something up in it
     #[command(subcommand)]
     Registry(registry::RegistryCommand),
+    /// Prove what lies in the lake
+    #[command(subcommand)]
+    Archive(archive::ArchiveCommand),
     /// Ask the lake in SQL
     Query(query::QueryArguments),
     /// What a lake, or files, say as a whole
@@ -116,6 +120,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match &command {
+        Command::Archive(command) => archive::run(command),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Normalize(arguments) => normalize::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use arrow::array::RecordBatch;
@@ -19,7 +20,8 @@ use crate::activity::json::write_object;
 use crate::pipeline::normalize::{Normalizer, Scratch};
 use crate::record::RawRecord;
 use crate::rejection::Rejection;
-use crate::sink::lake::{Lake, LakeError, LakeLocation};
+use crate::seal::SealKey;
+use crate::sink::lake::{Lake, LakeError, LakeLocation, SealSettings};
 
 /// Rows held before they go into the lake as files: enough for good compression, and far from any machine's memory.
 const NUM_LAKE_BYTES_HELD: usize = 256 * 1024 * 1024;
@@ -34,6 +36,9 @@ pub struct Arguments {
     /// An option of the lake's store under object_store's name, such as aws_endpoint=…; may be repeated
     #[arg(long = "option", value_name = "KEY=VALUE", value_parser = parse_option, requires = "lake")]
     options: Vec<(String, String)>,
+    /// Sign the lake's seals with this private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "lake")]
+    seal_key: Option<PathBuf>,
     /// Write records from which no event can be cut here, one JSON object a line
     #[arg(long, value_name = "FILE")]
     dead_letters: Option<PathBuf>,
@@ -50,7 +55,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(url) => {
             let options = arguments.options.iter().cloned().collect();
             let location = LakeLocation { url: url.clone(), options };
-            Output::Lake(Box::new(LakeOutput::open(&location, &normalizer)?))
+            let seal = seal_settings(arguments.seal_key.as_deref())?;
+            Output::Lake(Box::new(LakeOutput::open(&location, seal, &normalizer)?))
         }
         None => Output::Lines(BufWriter::new(io::stdout().lock())),
     };
@@ -115,10 +121,10 @@ struct LakeOutput {
 }
 
 impl LakeOutput {
-    fn open(location: &LakeLocation, normalizer: &Normalizer) -> Result<LakeOutput, Failure> {
+    fn open(location: &LakeLocation, seal: SealSettings, normalizer: &Normalizer) -> Result<LakeOutput, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.context("failed to start").map_err(Failure::Outside)?;
-        let lake = runtime.block_on(Lake::open(location)).map_err(lake_failure)?;
+        let lake = runtime.block_on(Lake::open_with(location, seal)).map_err(lake_failure)?;
         let kept = lake.keep_generation(normalizer.generation(), normalizer.generation_document());
         runtime.block_on(kept).map_err(lake_failure)?;
         Ok(LakeOutput { runtime, lake, rows: RowBuilder::default() })
@@ -141,6 +147,17 @@ async fn append(lake: &Lake, batch: RecordBatch) -> Result<(), LakeError> {
     let files = lake.write_files(&[batch]).await?;
     lake.commit("", files, &std::collections::BTreeMap::new()).await?;
     Ok(())
+}
+
+fn seal_settings(key: Option<&Path>) -> Result<SealSettings, Failure> {
+    let Some(path) = key else { return Ok(SealSettings::default()) };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read the key `{}`", path.display()))
+        .map_err(Failure::BadConfiguration)?;
+    let key = SealKey::from_pem(&text)
+        .with_context(|| format!("`{}` is no private key", path.display()))
+        .map_err(Failure::BadConfiguration)?;
+    Ok(SealSettings { key: Some(Arc::new(key)), ..SealSettings::default() })
 }
 
 fn lake_failure(error: LakeError) -> Failure {

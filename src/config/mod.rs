@@ -5,6 +5,7 @@
 
 mod kafka_properties;
 mod read;
+mod seal;
 mod secrets;
 mod section;
 
@@ -12,10 +13,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::activity::Column;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::seal::SealKey;
 use crate::yaml;
 
 /// Most bytes of a configuration file. Thousands of topics fit; anything larger is not a configuration.
@@ -67,6 +70,23 @@ pub struct Lake {
     pub commit_interval: Duration,
     pub target_file_bytes: usize,
     pub max_buffer_bytes: usize,
+    /// None seals without a signature, and writes no heartbeats.
+    pub seal: Option<Seal>,
+}
+
+/// How the lake's commits are sealed.
+#[derive(Clone, Debug)]
+pub struct Seal {
+    pub key: Arc<SealKey>,
+    pub heartbeat_interval: Duration,
+    pub anchor: Option<Anchor>,
+}
+
+/// Where the digests of seals are kept a second time.
+#[derive(Clone)]
+pub enum Anchor {
+    Topic(String),
+    Url { url: url::Url, options: BTreeMap<String, String> },
 }
 
 #[derive(Clone, Debug)]
@@ -199,7 +219,19 @@ impl fmt::Debug for Lake {
             .field("commit_interval", &self.commit_interval)
             .field("target_file_bytes", &self.target_file_bytes)
             .field("max_buffer_bytes", &self.max_buffer_bytes)
+            .field("seal", &self.seal)
             .finish()
+    }
+}
+
+impl fmt::Debug for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Anchor::Topic(topic) => f.debug_tuple("Topic").field(topic).finish(),
+            Anchor::Url { url, options } => {
+                f.debug_struct("Url").field("url", &url.as_str()).field("options", &options.keys()).finish()
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::seal::seal;
 use super::section::{Reader, Scalar, Section, scalar, shown};
 use super::{AUTO, Config, DeadLetters, Kafka, Lake, Mistake, Siem, Telemetry, Topic, TopicName, kafka_properties};
 use crate::activity::{Column, Kind, SetBy};
@@ -94,7 +95,7 @@ fn kafka(reader: &Reader<'_>, mut section: Section<'_>) -> Option<Kafka> {
     Some(Kafka { brokers: brokers?.text, group: group?.text, instance: instance.map(|found| found.text), properties })
 }
 
-const INLINE_SECRET: &str = "a secret must not stand in the file: write `${env:NAME}` or `${file:PATH}`";
+pub(super) const INLINE_SECRET: &str = "a secret must not stand in the file: write `${env:NAME}` or `${file:PATH}`";
 
 /// Group and instance become part of ids that brokers and the lake keep, with `/` and `-` between the parts.
 fn is_name(reader: &Reader<'_>, found: &Scalar) -> bool {
@@ -176,12 +177,9 @@ fn lake(reader: &Reader<'_>, mut section: Section<'_>) -> Option<Lake> {
         let message = format!("is less than `lake.target_file_bytes` ({target_file_bytes}): a file must fit");
         reader.mistake("lake.max_buffer_bytes", section.line, message);
     }
+    let seal = section.section("seal").map(|section| seal(reader, section));
     section.finish();
-    for (name, found) in &options {
-        if is_secret_option(name) && !found.is_reference {
-            reader.mistake(&found.key, found.line, INLINE_SECRET);
-        }
-    }
+    refuse_inline_secrets(reader, &options);
     let url = url.and_then(|found| lake_url(reader, &found));
     Some(Lake {
         url: url?,
@@ -189,10 +187,20 @@ fn lake(reader: &Reader<'_>, mut section: Section<'_>) -> Option<Lake> {
         commit_interval: Duration::from_millis(commit_interval_ms),
         target_file_bytes: usize::try_from(target_file_bytes).ok()?,
         max_buffer_bytes: usize::try_from(max_buffer_bytes).ok()?,
+        seal: seal.flatten(),
     })
 }
 
-fn lake_url(reader: &Reader<'_>, found: &Scalar) -> Option<url::Url> {
+/// Options of a store whose secrets stand in the file.
+pub(super) fn refuse_inline_secrets(reader: &Reader<'_>, options: &BTreeMap<String, Scalar>) {
+    for (name, found) in options {
+        if is_secret_option(name) && !found.is_reference {
+            reader.mistake(&found.key, found.line, INLINE_SECRET);
+        }
+    }
+}
+
+pub(super) fn lake_url(reader: &Reader<'_>, found: &Scalar) -> Option<url::Url> {
     const WANTED: &str = "wanted `file:///folder`, `s3://bucket/prefix`, `az://…` or `gs://…`";
     match url::Url::parse(&found.text) {
         Ok(url) if matches!(url.scheme(), "file" | "s3" | "s3a" | "az" | "azure" | "gs") => {
@@ -272,7 +280,7 @@ fn telemetry(reader: &Reader<'_>, section: Option<Section<'_>>) -> Telemetry {
     }
 }
 
-fn is_topic(reader: &Reader<'_>, found: &Scalar) -> bool {
+pub(super) fn is_topic(reader: &Reader<'_>, found: &Scalar) -> bool {
     match topic_name_mistake(&found.text) {
         Some(why) => {
             reader.mistake(&found.key, found.line, why);

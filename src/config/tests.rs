@@ -177,3 +177,30 @@ fn a_pattern_matches_what_its_stars_allow_and_nothing_else() {
     assert!(!matches("audit.*", "audits") && !matches("a*a", "a") && !matches("ab*ba", "aba"));
     assert!(matches("audit.okta", "audit.okta") && !matches("audit.okta", "audit.okta2"));
 }
+
+#[test]
+fn a_seal_wants_a_key_that_is_kept_elsewhere_and_one_place_for_anchors() {
+    let (_, pem) = crate::seal::SealKey::generate().expect("a key");
+    let read = |seal: &str| {
+        let text = format!(
+            "kafka: {{ brokers: b, group: g }}\ntopics: {{ t: auto }}\nlake: {{ url: file:///x, seal: {seal} }}\n"
+        );
+        parse(&text, &|name| (name == "KEY").then(|| pem.clone()))
+    };
+    let config = read("{ key: '${env:KEY}', anchor: { topic: anchors } }").expect("a configuration");
+    let seal = config.lake.and_then(|lake| lake.seal).expect("a seal");
+    assert_eq!(seal.heartbeat_interval, Duration::from_secs(300));
+    assert!(matches!(seal.anchor, Some(Anchor::Topic(topic)) if topic == "anchors"));
+    for (wrong, why) in [
+        ("{}", "is missing"),
+        ("{ key: secret }", "must not stand in the file"),
+        ("{ key: '${env:ABSENT}' }", "is not set"),
+        ("{ key: '${env:KEY}', anchor: {} }", "either a `topic` or a `url`"),
+        ("{ key: '${env:KEY}', anchor: { topic: a, url: 'file:///x' } }", "either a `topic` or a `url`"),
+        ("{ key: '${env:KEY}', heartbeat_interval_ms: 1 }", "from 100"),
+    ] {
+        let mistakes = read(wrong).expect_err("refused");
+        assert!(mistakes.iter().any(|mistake| mistake.message.contains(why)), "{wrong}: {mistakes:?}");
+        assert!(!format!("{mistakes:?}").contains("secret,"), "nothing of a key is shown");
+    }
+}

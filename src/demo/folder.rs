@@ -1,7 +1,7 @@
 //! The demo's folder: what the pipeline reads and writes, laid out so that a person can go on from there.
 //!
 //! `actorline.yaml` is the configuration that the demo ran with, `registry/` the identity registry, `events/` the raw
-//! events, `lake/` the result. Only a new or empty folder is taken.
+//! events, `seal.pem` and `seal.pub.pem` the keys of its seals, `lake/` the result. Only a new or empty folder is taken.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -13,6 +13,11 @@ use url::Url;
 use super::broker::{DEAD_LETTERS, SIEM};
 use super::screen::Screen;
 use super::{DemoError, Topic, events};
+use crate::archive::write_key_pair;
+
+/// The two halves of the key that the demo's seals are signed with.
+const KEY: &str = "seal.pem";
+const PUBLIC_KEY: &str = "seal.pub.pem";
 
 static REGISTRY: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/src/demo/registry");
 
@@ -29,8 +34,8 @@ impl Folder {
         if named.exists() && (!named.is_dir() || named.read_dir().map_err(failed)?.next().is_some()) {
             return Err(DemoError::NotEmpty(named.to_path_buf()));
         }
-        // `$` begins a reference in a configuration file.
-        if named.to_str().is_none_or(|text| text.contains('$')) {
+        // `${` and `}` hold a reference in a configuration file.
+        if named.to_str().is_none_or(|text| text.contains(['$', '}'])) {
             return Err(DemoError::Unwritable(named.to_path_buf()));
         }
         std::fs::create_dir_all(named).map_err(failed)?;
@@ -42,6 +47,7 @@ impl Folder {
         for (name, text) in events::files() {
             folder.write(&Path::new("events").join(format!("{name}.ndjson")), text.as_bytes())?;
         }
+        write_key_pair(&folder.path.join(KEY), &folder.path.join(PUBLIC_KEY)).map_err(failed)?;
         Ok(folder)
     }
 
@@ -55,9 +61,8 @@ impl Folder {
 
     /// Writes the configuration file that the pipeline runs with.
     pub fn write_configuration(&self, brokers: &str, topics: &[Topic]) -> Result<(), DemoError> {
-        let registry = self.path.join("registry");
-        let registry = registry.to_str().ok_or_else(|| DemoError::Unwritable(self.path.clone()))?;
-        let text = configuration(brokers, topics, registry, self.lake_url()?.as_str());
+        let path = self.path.to_str().ok_or_else(|| DemoError::Unwritable(self.path.clone()))?;
+        let text = configuration(brokers, topics, path, self.lake_url()?.as_str());
         self.write(Path::new("actorline.yaml"), text.as_bytes())
     }
 
@@ -65,7 +70,7 @@ impl Folder {
     pub fn tell_next_steps<W: Write>(&self, program: &str, screen: &mut Screen<W>) -> io::Result<()> {
         let program = shell_word(program);
         let folder = shell_word(&self.named.display().to_string());
-        let steps: [(&str, &[String]); 3] = [
+        let steps: [(&str, &[String]); 4] = [
             (
                 "ask the lake yourself, in SQL",
                 &[
@@ -77,6 +82,13 @@ impl Folder {
             (
                 "see which rule of which mapping set each column of an event",
                 &[format!("head -1 {folder}/events/okta_system.ndjson | {program} explain")],
+            ),
+            (
+                "prove that nothing in the lake is missing or was changed",
+                &[
+                    format!("{program} archive verify --lake {folder}/lake \\"),
+                    format!("  --public-key {folder}/{PUBLIC_KEY}"),
+                ],
             ),
             (
                 "read a file of events without any broker",
@@ -115,7 +127,7 @@ fn shell_word(text: &str) -> String {
     if text.chars().all(is_plain) { text.to_string() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-fn configuration(brokers: &str, topics: &[Topic], registry: &str, lake: &str) -> String {
+fn configuration(brokers: &str, topics: &[Topic], folder: &str, lake: &str) -> String {
     // JSON's strings are YAML's, whatever stands in them.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut text = format!(
@@ -139,11 +151,15 @@ fn configuration(brokers: &str, topics: &[Topic], registry: &str, lake: &str) ->
     let _ = writeln!(
         text,
         "registry: [{}]\n\
-         lake: {{ url: {}, commit_interval_ms: 500 }}   # half a minute is better outside of a demo\n\
+         lake:\n\
+         \x20 url: {}\n\
+         \x20 commit_interval_ms: 500   # half a minute is better outside of a demo\n\
+         \x20 seal: {{ key: {} }}\n\
          siem: {{ topic: {SIEM}, commit_interval_ms: 100 }}\n\
          dead_letters: {{ topic: {DEAD_LETTERS} }}",
-        quoted(registry),
-        quoted(lake)
+        quoted(&format!("{folder}/registry")),
+        quoted(lake),
+        quoted(&format!("${{file:{folder}/{KEY}}}"))
     );
     text
 }
@@ -155,11 +171,17 @@ mod tests {
 
     #[test]
     fn the_configuration_is_one_that_run_takes_wherever_the_folder_is() {
+        let home = tempfile::tempdir().expect("temporary folder");
+        let path = home.path().join("a \"b\"");
+        Folder::create(&path).expect("a folder");
         let topics = events::shipped().expect("the files are whole");
-        let text = configuration("127.0.0.1:9", &topics, "/a \"b\"/registry", "file:///a%20b/lake/");
+        let path = path.canonicalize().expect("it is there");
+        let name = path.to_str().expect("a UTF-8 path");
+        let text = configuration("127.0.0.1:9", &topics, name, "file:///a%20b/lake/");
         let config = config::parse(&text, &|_| None).expect("no mistakes");
         assert_eq!(config.topics.len(), topics.len());
-        assert_eq!(config.registry, [PathBuf::from("/a \"b\"/registry")]);
+        assert_eq!(config.registry, [path.join("registry")]);
+        assert!(config.lake.is_some_and(|lake| lake.seal.is_some()), "a key");
     }
 
     #[test]

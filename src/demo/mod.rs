@@ -35,7 +35,7 @@ use crate::config::Config;
 use crate::pipeline::normalize::Normalizer;
 use crate::pipeline::run::{self, RunError, Stop, Surroundings};
 use crate::query::{self, QueryError};
-use crate::sink::lake::{Lake, LakeError, LakeLocation};
+use crate::sink::lake::{Lake, LakeError};
 use crate::telemetry::{Metrics, Readiness};
 
 /// How long the pipeline may take for some hundred events.
@@ -127,8 +127,7 @@ impl Demo {
         progress: &dyn Progress,
     ) -> Result<Outcome, DemoError> {
         progress.step("running the pipeline");
-        let location = LakeLocation { url: self.folder.lake_url()?.to_string(), options: BTreeMap::new() };
-        let lake = runtime.block_on(Lake::open(&location)).map_err(QueryError::from)?;
+        let lake = run::open_lake(config, runtime.handle())?.ok_or(DemoError::EndedEarly)?;
         let surroundings = Surroundings {
             runtime: runtime.handle().clone(),
             metrics: Arc::new(Metrics::new()),

@@ -108,6 +108,8 @@ fn is_envelope_key(key: &str) -> bool {
             | "authlogs"
             | "operation_logs"
             | "activity_logs"
+            | "_embedded"
+            | "activities"
             | "detail"
             | "logEvents"
             | "awslogs"

@@ -13,7 +13,7 @@ use crate::event::Context;
 use crate::rejection::Rejection;
 
 /// The keys under which vendors put their events.
-const LIST_KEYS: [&str; 15] = [
+const LIST_KEYS: [&str; 17] = [
     "Records",
     "records",
     "value",
@@ -29,11 +29,15 @@ const LIST_KEYS: [&str; 15] = [
     "authlogs",
     "operation_logs",
     "activity_logs",
+    "_embedded",
+    "activities",
 ];
 
 /// What pages say of themselves, and events do not.
-const PAGING_KEYS: [&str; 48] = [
+const PAGING_KEYS: [&str; 53] = [
+    "_links",
     "chunk_size",
+    "continuationToken",
     "count",
     "cursor",
     "endCursor",
@@ -47,6 +51,7 @@ const PAGING_KEYS: [&str; 48] = [
     "has_next_page",
     "jsonapi",
     "last_id",
+    "length",
     "limit",
     "links",
     "messages",
@@ -75,6 +80,8 @@ const PAGING_KEYS: [&str; 48] = [
     "previous_page",
     "response_metadata",
     "result_info",
+    "size",
+    "start",
     "stat",
     "success",
     "to",
@@ -144,6 +151,13 @@ mod tests {
         let mut object = Object::default();
         object.read(text).expect("is JSON");
         unwrap(&object).expect("is small").map(|contents| contents.parts.len())
+    }
+
+    #[test]
+    fn pages_as_vendors_number_them() {
+        assert_eq!(num_events(r#"{"object":"list","data":[{"a":1}],"continuationToken":null}"#), Some(1));
+        assert_eq!(num_events(r#"{"start":0,"limit":50,"length":1,"total":1,"logs":[{"a":1}]}"#), Some(1));
+        assert_eq!(num_events(r#"{"_links":{},"_embedded":{"activities":[{"a":1}]},"count":1,"size":1}"#), Some(1));
     }
 
     #[test]

@@ -90,6 +90,16 @@ fn a_newcomer_sees_the_whole_pipeline_and_one_incident() {
         assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());
     }
 
+    // The lake is sealed, and says so of itself.
+    let (lake, key) = (folder.join("lake"), folder.join("seal.pub.pem"));
+    let [lake, key] = [&lake, &key].map(|path| path.to_str().expect("a UTF-8 path"));
+    let output = actorline(&["archive", "verify", "--lake", lake, "--public-key", key]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        String::from_utf8_lossy(&output.stdout)
+            .contains(&format!("{} rows, all as sealed", num_activities + num_rejected))
+    );
+
     // A second run leaves everything as it is and says what to do.
     let output = demo(&folder);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();

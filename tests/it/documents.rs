@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use actorline::activity::taxonomy::CLOSED_SETS;
 use actorline::activity::{COLUMNS, Kind};
@@ -13,6 +14,7 @@ use actorline::config::{self, Config};
 use actorline::mapping::functions;
 use actorline::mapping::grammar::{CASE, COMPANIONS, CONDITION_WORDS, FRAGMENT, HEADS, HOP, MAPPING, TARGET, TESTS};
 use actorline::mapping::schema::json_schema;
+use actorline::seal::SealKey;
 use regex::Regex;
 
 #[test]
@@ -77,7 +79,7 @@ fn the_page_of_the_mapping_language_names_every_key_and_function() {
 #[test]
 fn the_page_of_the_configuration_names_every_key_of_each_section() {
     let page = read("docs/configuration.md");
-    for section in ["", "kafka", "topics", "lake", "siem", "dead_letters", "telemetry"] {
+    for section in ["", "kafka", "topics", "lake", "lake.seal", "siem", "dead_letters", "telemetry"] {
         let known = keys_known_in(section);
         assert!(!known.is_empty(), "`{section}` lists no keys");
         let part = match section {
@@ -92,7 +94,14 @@ fn the_page_of_the_configuration_names_every_key_of_each_section() {
 #[test]
 fn the_example_of_the_configuration_is_accepted_and_shows_the_defaults() {
     let page = read("docs/configuration.md");
-    let shown = parse(block(&page, "yaml", 0)).expect("the example is accepted");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let key = folder.path().join("seal.pem");
+    std::fs::write(&key, SealKey::generate().expect("a key").1).expect("written");
+    // The one file that the example names is on the machine of its reader.
+    let example = block(&page, "yaml", 0).replace("/etc/actorline/seal.pem", &key.display().to_string());
+    let shown = parse(&example).expect("the example is accepted");
+    let heartbeat = shown.lake.as_ref().and_then(|lake| lake.seal.as_ref()).map(|seal| seal.heartbeat_interval);
+    assert_eq!(heartbeat, Some(Duration::from_secs(300)), "the default");
     let smallest = "kafka: { brokers: b, group: g }\ntopics: { t: auto }\nlake: { url: file:///l }\n\
                     siem: { topic: s }\ndead_letters: { topic: d }\n";
     let default = parse(smallest).expect("the smallest is accepted");
@@ -198,6 +207,7 @@ fn keys_known_in(section: &str) -> Vec<String> {
         "" => "no_such_key: 1\n".to_string(),
         // Its keys are topics; those of a topic are meant.
         "topics" => "topics: { t: { no_such_key: 1 } }\n".to_string(),
+        "lake.seal" => "lake: { url: file:///l, seal: { no_such_key: 1 } }\n".to_string(),
         section => format!("{section}: {{ no_such_key: 1 }}\n"),
     };
     let mistakes = parse(&text).expect_err("an unknown key");

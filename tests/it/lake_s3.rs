@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
-use actorline::sink::lake::{Commit, Lake, LakeLocation};
+use actorline::archive::verify::{Options, Progress, Signatures, Verdict, verify};
+use actorline::seal::SealKey;
+use actorline::sink::lake::{Commit, Lake, LakeLocation, SealSettings};
 use futures::future::join_all;
 
 use crate::lake::rows::{GROUP, ask, commit_range, is_committed, partition};
@@ -107,10 +110,13 @@ async fn of_eight_writers_of_one_partition_one_wins() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_of_different_partitions_all_get_through() {
     let Some(gateway) = Gateway::start() else { return };
+    let (key, _) = SealKey::generate().expect("a key");
+    let key = Arc::new(key);
     let writers = (0..4).map(|number| {
-        let location = gateway.lake();
+        let (location, key) = (gateway.lake(), Arc::clone(&key));
         tokio::spawn(async move {
-            let lake = Lake::open(&location).await.expect("a lake");
+            let seal = SealSettings { key: Some(key), ..SealSettings::default() };
+            let lake = Lake::open_with(&location, seal).await.expect("a lake");
             for round in 0..3 {
                 let commit = commit_range(&lake, number, round * 10, round * 10 + 10).await.expect("an answer");
                 assert!(is_committed(&commit), "{commit:?}");
@@ -122,4 +128,18 @@ async fn writers_of_different_partitions_all_get_through() {
     }
     let lake = Lake::open_existing(&gateway.lake()).await.expect("a lake");
     assert_eq!(ask(&lake, "SELECT count(*), count(DISTINCT input_offset) FROM activities").await, "120,30");
+
+    let signatures = Signatures::By { keys: vec![key.public().clone()], since: 0 };
+    let options = Options { signatures, anchors: Vec::new(), known: Vec::new(), now: jiff::Timestamp::now() };
+    let store = gateway.lake().store().expect("a store");
+    let report = verify(&store, &options, &Quiet).await.expect("the lake is listed");
+    assert_eq!(report.verdict(), Verdict::Valid, "{:?}", report.lines());
+    assert_eq!((report.counts.num_seals, report.counts.num_rows), (13, 120));
+}
+
+struct Quiet;
+
+impl Progress for Quiet {
+    fn seals(&self, _: u64, _: u64) {}
+    fn files(&self, _: u64, _: u64) {}
 }

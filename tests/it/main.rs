@@ -4,6 +4,7 @@
 
 mod adding_a_source;
 mod architecture;
+mod archive;
 mod bad_input;
 mod demo;
 mod documents;

@@ -144,6 +144,8 @@ impl Compiler<'_> {
             .filter_map(|(key, value)| functions::find(&name_of(key)).map(|definition| (key, value, definition)))
             .collect();
         let compiled_functions = self.functions(&applied, kind);
+        // It is this expression's alone: the conditions in it have tables of their own.
+        self.table_column = None;
         // What a function changes may be anything; what none changes must be what is wanted.
         let head_kind = if applied.is_empty() { kind } else { None };
         let head = self.head(&name_of(head_key), head_node, node, head_kind);

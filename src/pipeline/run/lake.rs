@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::partitions::{Cursor, Epoch, holes_after};
@@ -26,6 +27,9 @@ const NUM_SMALL_BATCHES_MAX: usize = 64;
 /// How long to wait before trying again, and at most after several failures.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long the last heartbeat of a run may take. Without it the archive says that a seal is overdue, which is true.
+const LAST_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a commit takes a partition to.
 #[derive(Clone, Debug)]
@@ -55,6 +59,10 @@ pub(super) struct LakeWriter {
     lake: Lake,
     group: Arc<str>,
     interval: Duration,
+    /// How long the lake may go without a seal.
+    heartbeat_interval: Option<Duration>,
+    sealed: Instant,
+    beating: Option<JoinHandle<()>>,
     target_bytes: usize,
     runtime: Handle,
     buffers: BTreeMap<Arc<TopicPartition>, Buffer>,
@@ -80,6 +88,9 @@ impl LakeWriter {
             lake,
             group: group.into(),
             interval: config.commit_interval,
+            heartbeat_interval: config.seal.as_ref().map(|seal| seal.heartbeat_interval),
+            sealed: Instant::now(),
+            beating: None,
             // A buffer that reached its limit must be on its way out: waiting for more would wait for ever.
             target_bytes: config.target_file_bytes.min(config.max_buffer_bytes / 2),
             runtime,
@@ -138,6 +149,34 @@ impl LakeWriter {
         self.buffers.is_empty() && self.in_flight_bytes == 0
     }
 
+    /// Starts a heartbeat if the lake has had no commit for so long. Trouble with it is told and passes with the next.
+    pub fn beat_if_due(&mut self) {
+        let Some(interval) = self.heartbeat_interval else { return };
+        let is_beating = self.beating.as_ref().is_some_and(|beating| !beating.is_finished());
+        if self.in_flight_bytes > 0 || is_beating || self.sealed.elapsed() < interval {
+            return;
+        }
+        self.sealed = Instant::now();
+        let lake = self.lake.clone();
+        self.beating = Some(self.runtime.spawn(async move {
+            if let Err(error) = lake.heartbeat(false).await {
+                warn!(error = &error as &dyn std::error::Error, "failed to write a heartbeat to the lake");
+            }
+        }));
+    }
+
+    /// Seals the end of this run, after which nothing is promised. Waits for it.
+    pub fn say_last_heartbeat(&self) {
+        let last = async { tokio::time::timeout(LAST_HEARTBEAT_TIMEOUT, self.lake.heartbeat(true)).await };
+        match self.runtime.block_on(last) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!(error = &error as &dyn std::error::Error, "failed to write the last heartbeat to the lake");
+            }
+            Err(_) => warn!("the last heartbeat to the lake took too long"),
+        }
+    }
+
     /// Starts the next commit if it is time for one, or `at_once`.
     pub fn commit_if_due(&mut self, at_once: bool) {
         let Some(oldest) = self.oldest else { return };
@@ -163,6 +202,7 @@ impl LakeWriter {
         let reports: Vec<Report> = self.reports.try_iter().collect();
         if reports.iter().any(|report| !matches!(report, Report::Trouble(_))) {
             self.in_flight_bytes = 0;
+            self.sealed = Instant::now();
         }
         reports
     }

@@ -32,7 +32,8 @@ use self::siem::{SiemWriter, SiemWriterError};
 use crate::config::Config;
 use crate::input::kafka::{Generation, InputError, KafkaInput};
 use crate::pipeline::normalize::Normalizer;
-use crate::sink::lake::LakeError;
+use crate::sink::lake::anchor::AnchorError;
+use crate::sink::lake::{Lake, LakeError};
 use crate::sink::siem::{RECORD_BYTES_MIN, SiemSink};
 use crate::telemetry::{Metrics, Readiness, Sink};
 
@@ -58,6 +59,8 @@ pub enum RunError {
     Input(#[from] InputError),
     #[error("failed to use the lake")]
     Lake(#[source] LakeError),
+    #[error(transparent)]
+    Anchor(AnchorError),
     #[error(transparent)]
     Siem(#[from] SiemWriterError),
     #[error(transparent)]
@@ -92,6 +95,14 @@ pub fn check(config: &Config, runtime: &Handle) -> Result<(), RunError> {
     setup::encoding(config, &setup::client(&config.kafka), runtime)?;
     setup::lake(config, runtime)?;
     Ok(())
+}
+
+/// Opens the configured lake as a run does, or None if there is none.
+///
+/// # Errors
+/// If the lake refuses.
+pub fn open_lake(config: &Config, runtime: &Handle) -> Result<Option<Lake>, RunError> {
+    setup::lake(config, runtime)
 }
 
 /// Runs until it is asked to stop, and returns once everything that was read is committed.
@@ -216,6 +227,9 @@ impl<'a> Run<'a> {
             self.tell_figures();
             if let Some(since) = self.stopping_since {
                 if self.is_drained() {
+                    if let Some(lake) = &self.lake {
+                        lake.say_last_heartbeat();
+                    }
                     info!("stopped");
                     return Ok(());
                 }
@@ -245,6 +259,9 @@ impl<'a> Run<'a> {
         {
             let is_full = lake.num_bytes() >= self.buffer_bytes_max;
             lake.commit_if_due(at_once || is_full);
+        }
+        if let Some(lake) = &mut self.lake {
+            lake.beat_if_due();
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Everything that can be wrong outside shows here, before the first record is read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -15,7 +16,8 @@ use super::RunError;
 use crate::config::{self, Config, TopicName};
 use crate::input::kafka;
 use crate::pipeline::normalize::{Route, SourceChoice};
-use crate::sink::lake::{Lake, LakeLocation};
+use crate::sink::lake::anchor::AnchorPlace;
+use crate::sink::lake::{Lake, LakeLocation, SealSettings};
 use crate::sink::siem;
 
 /// librdkafka's own limit for a record to send, unless `message.max.bytes` says otherwise.
@@ -86,7 +88,30 @@ pub(super) fn lake_location(config: &Config) -> Result<Option<LakeLocation>, Run
 /// Opens the lake, and makes it if there is none.
 pub(super) fn lake(config: &Config, runtime: &Handle) -> Result<Option<Lake>, RunError> {
     let Some(location) = lake_location(config)? else { return Ok(None) };
-    runtime.block_on(Lake::open(&location)).map(Some).map_err(RunError::Lake)
+    let seal = seal_settings(config)?;
+    runtime.block_on(Lake::open_with(&location, seal)).map(Some).map_err(RunError::Lake)
+}
+
+fn seal_settings(config: &Config) -> Result<SealSettings, RunError> {
+    let Some(seal) = config.lake.as_ref().and_then(|lake| lake.seal.as_ref()) else {
+        return Ok(SealSettings::default());
+    };
+    let anchor = match &seal.anchor {
+        None => None,
+        Some(config::Anchor::Topic(topic)) => {
+            Some(AnchorPlace::topic(&client(&config.kafka), topic).map_err(RunError::Anchor)?)
+        }
+        Some(config::Anchor::Url { url, options }) => {
+            let location = LakeLocation { url: url.to_string(), options: options.clone() };
+            Some(AnchorPlace::url(&location).map_err(RunError::Lake)?)
+        }
+    };
+    Ok(SealSettings {
+        key: Some(Arc::clone(&seal.key)),
+        anchor: anchor.map(Arc::new),
+        heartbeat_interval: Some(seal.heartbeat_interval),
+        ..SealSettings::default()
+    })
 }
 
 pub(super) fn siem_settings(config: &Config, client: &ClientConfig, instance: &str) -> Option<siem::Settings> {

@@ -11,10 +11,11 @@ use deltalake::kernel::{Action, Transaction, Version};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Lake;
 use super::error::LakeError;
 use super::files::DataFile;
-use super::log::{self, COMMIT_KEY, LogTail, Written};
+use super::log::{self, LogTail, Written};
+use super::sealing;
+use super::{Follows, Lake};
 use crate::checkpoint::{Advance, NextOffset, TopicPartition};
 
 /// Failures of the store that one commit outlasts. The pauses between them are five to ten seconds together, on top of
@@ -55,13 +56,20 @@ impl Lake {
     ) -> Result<Commit, LakeError> {
         let batch = Batch::new(group, advances)?;
         // The same bytes for every attempt: should a late one land, it is the same commit.
-        let entry = log::encode(&batch.actions(group, files))?;
+        let ranges = sealing::ranges_of(&files, advances).await?;
+        let about = log::About { commit_id: batch.id, group, partitions: batch.describe(), ranges };
+        let entry = log::encode("WRITE", about, &batch.actions(files), self.inner.seal.key.as_deref())?;
         let mut tail = self.tail().lock().await;
         let (mut num_failures, mut num_lost_races) = (0, 0);
         loop {
             match self.attempt(&mut tail, &batch, &entry).await? {
-                Attempt::Settled(commit) => {
+                Attempt::Settled { commit, is_own } => {
                     drop(tail);
+                    if let Commit::Committed { version } = commit {
+                        // Somebody else's if the batch was there already: then it has to be read again.
+                        let own = Some(entry.as_slice()).filter(|_| is_own);
+                        self.seal(version, own, Follows::More).await?;
+                    }
                     self.checkpoint_if_due(&commit).await;
                     return Ok(commit);
                 }
@@ -76,19 +84,19 @@ impl Lake {
 
     async fn attempt(&self, tail: &mut LogTail, batch: &Batch<'_>, entry: &[u8]) -> Result<Attempt, LakeError> {
         match tail.catch_up(self.log(), Some(batch.id)).await {
-            Ok(Some(version)) => return Ok(Attempt::Settled(Commit::Committed { version })),
+            Ok(Some(version)) => return Ok(Attempt::Settled { commit: Commit::Committed { version }, is_own: true }),
             Ok(None) => {}
             Err(error) if error.is_transient() => return Ok(Attempt::Failed(error)),
             Err(error) => return Err(error),
         }
         if let Some(commit) = batch.settled_by(tail) {
-            return Ok(Attempt::Settled(commit));
+            return Ok(Attempt::Settled { commit, is_own: false });
         }
         let version = tail.version + 1;
         match log::write(self.log(), version, entry.to_vec()).await {
             Written::Ours => {
                 tail.record(version, batch.ends());
-                Ok(Attempt::Settled(Commit::Committed { version }))
+                Ok(Attempt::Settled { commit: Commit::Committed { version }, is_own: true })
             }
             Written::Taken => Ok(Attempt::LostRace),
             Written::Unclear(error) if error.is_transient() => Ok(Attempt::Failed(error)),
@@ -98,7 +106,11 @@ impl Lake {
 }
 
 enum Attempt {
-    Settled(Commit),
+    /// With whether the commit is the one that this call wrote.
+    Settled {
+        commit: Commit,
+        is_own: bool,
+    },
     LostRace,
     /// Unclear: the next attempt reads the log first.
     Failed(LakeError),
@@ -144,12 +156,14 @@ impl<'a> Batch<'a> {
         self.steps.iter().map(|step| (step.application_id.clone(), step.advance.to.0))
     }
 
-    fn actions(&self, group: &str, files: Vec<DataFile>) -> Vec<Action> {
-        let partitions: Vec<Value> = self.steps.iter().map(Step::describe).collect();
-        let about = json!({ "commitId": self.id, "group": group, "partitions": partitions });
-        let mut actions = vec![log::commit_info("WRITE", BTreeMap::from([(COMMIT_KEY.to_string(), about)]))];
+    fn describe(&self) -> Vec<Value> {
+        self.steps.iter().map(Step::describe).collect()
+    }
+
+    fn actions(&self, files: Vec<DataFile>) -> Vec<Action> {
         // Without a time of update, so that no reader takes a position for expired.
-        actions.extend(self.ends().map(|(id, position)| Action::Txn(Transaction::new(id, position))));
+        let positions = self.ends().map(|(id, position)| Action::Txn(Transaction::new(id, position)));
+        let mut actions: Vec<Action> = positions.collect();
         actions.extend(files.into_iter().map(|file| Action::Add(file.into_add())));
         actions
     }
@@ -211,7 +225,7 @@ fn too_many_writers() -> LakeError {
 }
 
 /// The pause doubles with each failure. Half of it is left to chance, so that those who collided do not meet again.
-fn pause(num_failures: u32, num_lost_races: u32) -> Duration {
+pub(super) fn pause(num_failures: u32, num_lost_races: u32) -> Duration {
     let doublings = num_failures.max(num_lost_races.min(4)).min(16);
     let pause = (PAUSE_MIN * 2_u32.pow(doublings)).min(PAUSE_MAX);
     let chance = Uuid::new_v4().as_bytes()[0];

@@ -23,7 +23,6 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Lake;
@@ -32,6 +31,7 @@ use super::error::LakeError;
 use super::statistics::FileStatistics;
 use crate::activity::arrow::index_of;
 use crate::activity::{Column, json};
+use crate::seal::{Digest, Leaves, SHA256_TAG, leaf};
 
 /// Rows of a row group: large enough to compress well, small enough to skip by.
 const ROWS_PER_GROUP: usize = 128 * 1024;
@@ -64,8 +64,10 @@ pub struct DataFile {
     pub received_date: Option<String>,
     pub num_bytes: u64,
     pub num_rows: usize,
-    /// Lower-case hex, of the bytes as they are stored.
-    pub sha256: String,
+    /// Of the bytes as they are stored.
+    pub sha256: Digest,
+    /// What the commit's seal covers of each row.
+    pub(super) leaves: Arc<Leaves>,
     statistics: String,
     created_at_ms: i64,
 }
@@ -93,6 +95,7 @@ impl Lake {
             num_bytes: encoded.bytes.len() as u64,
             num_rows,
             sha256: encoded.sha256,
+            leaves: Arc::new(encoded.leaves),
             statistics: encoded.statistics,
             created_at_ms: jiff::Timestamp::now().as_millisecond(),
         };
@@ -111,7 +114,7 @@ impl DataFile {
             modification_time: self.created_at_ms,
             data_change: true,
             stats: Some(self.statistics),
-            tags: Some(HashMap::from([("actorline.sha256".to_string(), Some(self.sha256))])),
+            tags: Some(HashMap::from([(SHA256_TAG.to_string(), Some(self.sha256.to_string()))])),
             ..Add::default()
         }
     }
@@ -172,7 +175,8 @@ fn partition_value(days: i32) -> Option<String> {
 
 struct Encoded {
     bytes: Vec<u8>,
-    sha256: String,
+    sha256: Digest,
+    leaves: Leaves,
     statistics: String,
 }
 
@@ -183,17 +187,18 @@ fn encode(batches: &[RecordBatch], rows: &[RowAt]) -> Result<Encoded, ParquetErr
     let batches: Vec<&RecordBatch> = batches.iter().collect();
     let Some(first) = batches.first() else { return Err(ParquetError::General("no rows to write".to_string())) };
 
-    let mut statistics = FileStatistics::default();
+    let (mut statistics, mut leaves) = (FileStatistics::default(), Leaves::new());
     let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), first.schema(), options)?;
     for chunk in rows.chunks(ROWS_PER_CHUNK) {
         let chunk = interleave_record_batch(&batches, chunk)?;
         statistics.add(&chunk);
+        leaf::add(&chunk, &mut leaves).map_err(|error| ParquetError::External(error.into()))?;
         writer.write(&chunk)?;
     }
     let bytes = writer.into_inner()?;
-    let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Encoded { bytes, sha256, statistics: statistics.to_json() })
+    let sha256 = Digest::of(&bytes);
+    Ok(Encoded { bytes, sha256, leaves, statistics: statistics.to_json() })
 }
 
 fn properties() -> WriterProperties {

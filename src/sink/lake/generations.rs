@@ -7,6 +7,7 @@ use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use super::{Lake, LakeError};
+use crate::seal::{Digest, SealedGeneration};
 
 /// The folder in the lake.
 const FOLDER: &str = "generations";
@@ -17,16 +18,18 @@ impl Lake {
         let path = Path::from_iter([FOLDER, name]);
         let store = self.store();
         let failed = |error| LakeError::new(format!("keep generation `{name}`"), error);
-        match store.head(&path).await {
-            Ok(_) => return Ok(()),
-            Err(StoreError::NotFound { .. }) => {}
-            Err(error) => return Err(failed(error)),
-        }
+        // The next seal covers it: whoever changes it later changes what rows were derived with.
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match store.put_opts(&path, PutPayload::from(document), options).await {
-            // Another instance with the same mappings was faster.
-            Ok(_) | Err(StoreError::AlreadyExists { .. }) => Ok(()),
-            Err(error) => Err(failed(error)),
-        }
+        let sha256 = match store.put_opts(&path, PutPayload::from(document.clone()), options).await {
+            Ok(_) => Digest::of(&document),
+            // Another instance with the same mappings was faster, or an earlier one.
+            Err(StoreError::AlreadyExists { .. }) => {
+                let found = store.get(&path).await.map_err(failed)?;
+                Digest::of(&found.bytes().await.map_err(failed)?)
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        self.kept().push(SealedGeneration { name: name.to_string(), sha256 });
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, RetryConfig};
 use url::Url;
 
@@ -51,6 +52,12 @@ impl LakeLocation {
     /// Refuses an address or options that no store could have, without connecting to one.
     pub fn check(&self) -> Result<(), LakeError> {
         self.resolve().map(|_| ())
+    }
+
+    /// Everything that lies there, by paths below the address. Connects to nothing yet.
+    pub fn store(&self) -> Result<Arc<dyn ObjectStore>, LakeError> {
+        let place = self.resolve()?;
+        Ok(Arc::new(PrefixStore::new(place.store, place.prefix)))
     }
 
     pub(super) fn resolve(&self) -> Result<Place, LakeError> {

@@ -13,19 +13,20 @@ use deltalake::logstore::{CommitOrBytes, LogStoreRef, commit_uri_from_version};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::warn;
 use uuid::Uuid;
 
 use super::checkpoint;
 use super::error::LakeError;
+use crate::seal::{Claim, Digest, Range, SealKey, SignedClaim};
 
 /// Commits from one checkpoint to the next. Whoever opens the table reads at most so many small files after the
 /// checkpoint; more often would rewrite the list of files for little.
 pub(super) const CHECKPOINT_INTERVAL: Version = 100;
 
 /// The name under which a commit of this program describes itself in its commitInfo.
-pub(super) const COMMIT_KEY: &str = "actorline";
+const COMMIT_KEY: &str = "actorline";
 
 /// The log up to a version: the newest position of every application id.
 #[derive(Debug)]
@@ -136,18 +137,44 @@ pub(super) async fn write(log: &LogStoreRef, version: Version, entry: Vec<u8>) -
     }
 }
 
-/// One action a line, as Delta wants it.
-pub(super) fn encode(actions: &[Action]) -> Result<Vec<u8>, LakeError> {
-    let mut entry = Vec::new();
-    for action in actions {
-        serde_json::to_writer(&mut entry, action).map_err(|error| LakeError::new("encode a commit", error))?;
-        entry.push(b'\n');
-    }
+/// What a commit says of itself.
+pub(super) struct About<'a> {
+    pub commit_id: Uuid,
+    pub group: &'a str,
+    pub partitions: Vec<Value>,
+    pub ranges: Vec<Range>,
+}
+
+/// A commit, one action a line as Delta wants it: first who committed what, with the claim that its seal rests on.
+pub(super) fn encode(
+    operation: &str,
+    about: About<'_>,
+    actions: &[Action],
+    key: Option<&SealKey>,
+) -> Result<Vec<u8>, LakeError> {
+    let failed = |error| LakeError::new("encode a commit", error);
+    let rest = encode_lines(actions).map_err(failed)?;
+    let About { commit_id, group, partitions, ranges } = about;
+    let claim = Claim { commit_id, group: group.to_string(), actions: Digest::of(&rest), ranges };
+    let claim = SignedClaim::new(&claim, key).map_err(failed)?;
+    let about = json!({ "commitId": commit_id, "group": group, "partitions": partitions, "claim": claim });
+    let info = commit_info(operation, BTreeMap::from([(COMMIT_KEY.to_string(), about)]));
+    let mut entry = encode_lines(&[info]).map_err(failed)?;
+    entry.extend(rest);
     Ok(entry)
 }
 
+fn encode_lines(actions: &[Action]) -> Result<Vec<u8>, serde_json::Error> {
+    let mut lines = Vec::new();
+    for action in actions {
+        serde_json::to_writer(&mut lines, action)?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
 /// The action that says who committed what, and when.
-pub(super) fn commit_info(operation: &str, info: BTreeMap<String, Value>) -> Action {
+fn commit_info(operation: &str, info: BTreeMap<String, Value>) -> Action {
     Action::CommitInfo(CommitInfo {
         timestamp: Some(jiff::Timestamp::now().as_millisecond()),
         operation: Some(operation.to_string()),
@@ -177,7 +204,7 @@ async fn has_entry(log: &LogStoreRef, version: Version) -> Result<bool, LakeErro
     }
 }
 
-fn lost(log: &LogStoreRef, version: Version) -> LakeError {
+pub(super) fn lost(log: &LogStoreRef, version: Version) -> LakeError {
     LakeError::Refused(format!(
         "commit `{version}` of the table at `{}` is gone: somebody removed or replaced the lake, start again from what is there",
         log.root_url()

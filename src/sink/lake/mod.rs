@@ -5,6 +5,7 @@
 //! many instances write, and whenever one of them dies. No commit is ever taken back, and no file is ever changed or
 //! deleted here. Only object stores that can create an object if it is absent are used.
 
+pub mod anchor;
 mod checkpoint;
 mod columns;
 mod commit;
@@ -13,11 +14,13 @@ mod files;
 mod generations;
 mod location;
 mod log;
+pub mod reread;
+mod sealing;
 mod statistics;
 mod table;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deltalake::kernel::Snapshot;
@@ -33,10 +36,13 @@ pub use self::files::DataFile;
 pub use self::location::LakeLocation;
 use self::location::Place;
 use self::log::LogTail;
+pub use self::sealing::SealSettings;
+use self::sealing::{Chain, Follows};
 use crate::checkpoint::{NextOffset, TopicPartition};
+use crate::seal::SealedGeneration;
 
 /// The table's folder in the lake.
-const TABLE: &str = "activities";
+pub const TABLE: &str = "activities";
 
 /// A lake that is ready to be read and written. Clones share one view of the table.
 #[derive(Clone, Debug)]
@@ -51,36 +57,55 @@ struct Inner {
     log: LogStoreRef,
     /// One commit at a time: those of one instance would only race each other.
     tail: Mutex<LogTail>,
+    table_id: String,
+    seal: SealSettings,
+    chain: Mutex<Chain>,
+    /// Generations that no seal of this instance names yet.
+    kept: std::sync::Mutex<Vec<SealedGeneration>>,
     /// The longest pause before a commit is tried again.
     pause_max: Duration,
 }
 
 impl Lake {
-    /// Opens the lake for writing. Creates the table if there is none, and adds the columns that it lacks.
+    /// Opens the lake for writing, with unsigned seals.
     pub async fn open(location: &LakeLocation) -> Result<Lake, LakeError> {
-        Lake::open_place(location.resolve()?, true).await
+        Lake::open_with(location, SealSettings::default()).await
+    }
+
+    /// Opens the lake for writing. Creates the table if there is none, and adds the columns that it lacks.
+    pub async fn open_with(location: &LakeLocation, seal: SealSettings) -> Result<Lake, LakeError> {
+        Lake::open_place(location.resolve()?, Some(seal)).await
     }
 
     /// Opens a lake that is there already, and changes nothing.
     pub async fn open_existing(location: &LakeLocation) -> Result<Lake, LakeError> {
-        Lake::open_place(location.resolve()?, false).await
+        Lake::open_place(location.resolve()?, None).await
     }
 
-    async fn open_place(place: Place, may_change: bool) -> Result<Lake, LakeError> {
+    async fn open_place(place: Place, writes: Option<SealSettings>) -> Result<Lake, LakeError> {
         let url =
             place.url.join(&format!("{TABLE}/")).map_err(|error| LakeError::new("build the table's url", error))?;
         let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(&place.store), place.prefix.clone()));
         let table: Arc<dyn ObjectStore> =
             Arc::new(PrefixStore::new(Arc::clone(&place.store), place.prefix.clone().join(TABLE)));
         let log = default_logstore(table, place.store, &url, &StorageConfig::default());
-        if may_change {
-            table::prepare(&log).await?;
-        } else {
-            let snapshot = table::find(&log).await?.ok_or_else(|| LakeError::Absent(place.url.to_string()))?;
-            table::check(&snapshot)?;
+        let (snapshot, own) = match &writes {
+            Some(seal) => table::prepare(&log, seal.key.as_deref()).await?,
+            None => {
+                let snapshot = table::find(&log).await?.ok_or_else(|| LakeError::Absent(place.url.to_string()))?;
+                table::check(&snapshot)?;
+                (snapshot, None)
+            }
+        };
+        let (table_id, seal) = (snapshot.metadata().id().to_string(), writes.unwrap_or_default());
+        let (tail, chain) = (Mutex::new(LogTail::load(&log).await?), Mutex::default());
+        let kept = std::sync::Mutex::default();
+        let inner = Inner { store, log, tail, table_id, seal, chain, kept, pause_max: commit::PAUSE_MAX };
+        let lake = Lake { inner: Arc::new(inner) };
+        if let Some((version, entry)) = own {
+            lake.seal(version, Some(&entry), Follows::More).await?;
         }
-        let tail = Mutex::new(LogTail::load(&log).await?);
-        Ok(Lake { inner: Arc::new(Inner { store, log, tail, pause_max: commit::PAUSE_MAX }) })
+        Ok(lake)
     }
 
     /// Where the table stands for `group` now, read from the table.
@@ -103,6 +128,10 @@ impl Lake {
 
     pub(crate) fn log(&self) -> &LogStoreRef {
         &self.inner.log
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<SealedGeneration>> {
+        self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tail(&self) -> &Mutex<LogTail> {

@@ -3,17 +3,17 @@
 //! Reader version 1, writer version 2 and no table features, so that every engine reads it. Columns are only ever
 //! added. Never changes the type of a column, and never touches a table that somebody else has given other rules.
 
-use std::collections::BTreeMap;
-
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
-use deltalake::kernel::{Action, Metadata, MetadataExt, Protocol, Snapshot, StructType, new_metadata};
+use deltalake::kernel::{Action, Metadata, MetadataExt, Protocol, Snapshot, StructType, Version, new_metadata};
 use deltalake::logstore::LogStoreRef;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::columns::{PARTITION, WITH_STATISTICS};
 use super::error::LakeError;
 use super::log::{self, CHECKPOINT_INTERVAL, Written};
 use crate::activity::arrow::schema;
+use crate::seal::SealKey;
 
 const READER_VERSION: i32 = 1;
 const WRITER_VERSION: i32 = 2;
@@ -25,25 +25,31 @@ const NUM_TRIES_MAX: usize = 100;
 /// A table with this property forgets positions after a while, and then the same records would be committed again.
 const FORGETS_POSITIONS: &str = "delta.setTransactionRetentionDuration";
 
-/// Makes the table ready for writing: creates it if absent, adds the columns that it lacks.
-pub(super) async fn prepare(log: &LogStoreRef) -> Result<(), LakeError> {
+/// Makes the table ready for writing: creates it if absent, adds the columns that it lacks. Returns it as it then is, and the
+/// newest commit that this took.
+pub(super) async fn prepare(
+    log: &LogStoreRef,
+    key: Option<&SealKey>,
+) -> Result<(Snapshot, Option<(Version, Vec<u8>)>), LakeError> {
+    let mut own = None;
     for _ in 0..NUM_TRIES_MAX {
-        let (version, actions) = match find(log).await? {
-            None => (0, creation()?),
+        let (version, operation, actions) = match find(log).await? {
+            None => (0, "CREATE TABLE", creation()?),
             Some(snapshot) => {
                 check(&snapshot)?;
                 match widened(&snapshot)? {
-                    None => return Ok(()),
-                    Some(metadata) => (snapshot.version() + 1, widening(metadata)),
+                    None => return Ok((snapshot, own)),
+                    Some(metadata) => (snapshot.version() + 1, "ADD COLUMNS", vec![Action::Metadata(metadata)]),
                 }
             }
         };
+        let about = log::About { commit_id: Uuid::new_v4(), group: "", partitions: Vec::new(), ranges: Vec::new() };
+        let entry = log::encode(operation, about, &actions, key)?;
         // Whoever won the version, the next round reads what is there now.
-        let written = log::write(log, version, log::encode(&actions)?).await;
-        if let Written::Unclear(error) = written
-            && !error.is_transient()
-        {
-            return Err(error);
+        match log::write(log, version, entry.clone()).await {
+            Written::Ours => own = Some((version, entry)),
+            Written::Unclear(error) if !error.is_transient() => return Err(error),
+            Written::Taken | Written::Unclear(_) => {}
         }
     }
     Err(LakeError::Transient {
@@ -125,11 +131,7 @@ fn creation() -> Result<Vec<Action>, LakeError> {
         .map_err(|error| LakeError::new(doing, error))?;
     let versions = json!({ "minReaderVersion": READER_VERSION, "minWriterVersion": WRITER_VERSION });
     let protocol: Protocol = serde_json::from_value(versions).map_err(|error| LakeError::new(doing, error))?;
-    Ok(vec![log::commit_info("CREATE TABLE", BTreeMap::new()), Action::Protocol(protocol), Action::Metadata(metadata)])
-}
-
-fn widening(metadata: Metadata) -> Vec<Action> {
-    vec![log::commit_info("ADD COLUMNS", BTreeMap::new()), Action::Metadata(metadata)]
+    Ok(vec![Action::Protocol(protocol), Action::Metadata(metadata)])
 }
 
 fn delta_schema() -> Result<StructType, LakeError> {

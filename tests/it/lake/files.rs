@@ -140,5 +140,5 @@ async fn a_file_is_described_by_the_hash_of_its_bytes() {
     let files = lake.write_files(&[batch(&[at(0)])]).await.expect("files");
     let bytes = std::fs::read(folder.path().join("activities").join(&files[0].path)).expect("a data file");
     let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!((files[0].sha256.as_str(), files[0].num_bytes), (hash.as_str(), bytes.len() as u64));
+    assert_eq!((files[0].sha256.to_string(), files[0].num_bytes), (hash, bytes.len() as u64));
 }

@@ -19,12 +19,26 @@ pub const GROUP: &str = "audit";
 
 /// A row that stands at `offset`.
 pub fn at(offset: i64) -> Row<'static> {
-    Row { offset, source: "okta_system", action: "user.session.start", actor: "u-1", day: DAY, seconds: offset }
+    Row {
+        partition: 0,
+        offset,
+        index: 0,
+        count: 1,
+        source: "okta_system",
+        action: "user.session.start",
+        actor: "u-1",
+        day: DAY,
+        seconds: offset,
+    }
 }
 
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
+    pub partition: i32,
     pub offset: i64,
+    pub index: i64,
+    /// Rows of the record.
+    pub count: i64,
     pub source: &'a str,
     pub action: &'a str,
     pub actor: &'a str,
@@ -46,9 +60,13 @@ pub fn batch(rows: &[Row<'_>]) -> RecordBatch {
         activity.set(Column::Action, Value::Text(row.action));
         activity.set(Column::ActorId, Value::Text(row.actor));
         activity.set(Column::InputTopic, Value::Text("audit.okta"));
-        activity.set(Column::InputPartition, Value::Int(0));
+        activity.set(Column::InputTopicId, Value::Text("topic-id-1"));
+        activity.set(Column::InputPartition, Value::Int(i64::from(row.partition)));
         activity.set(Column::InputOffset, Value::Int(row.offset));
+        activity.set(Column::InputIndex, Value::Int(row.index));
+        activity.set(Column::InputCount, Value::Int(row.count));
         activity.set(Column::Raw, Value::Text("{\"invented\":true}"));
+        activity.set(Column::RawEncoding, Value::Text("utf8"));
         activity.set(Column::Scope, Value::TextList(&["read"]));
         activity.set(Column::Attributes, Value::TextMap(&[("tool", "Copilot")]));
         builder.append(&activity);
@@ -73,7 +91,7 @@ pub fn folder() -> (tempfile::TempDir, LakeLocation) {
 
 /// Writes one row for each offset of `from..to` and commits them as the whole of a batch.
 pub async fn commit_range(lake: &Lake, number: i32, from: i64, to: i64) -> Result<Commit, LakeError> {
-    let rows: Vec<Row<'_>> = (from..to).map(at).collect();
+    let rows: Vec<Row<'_>> = (from..to).map(|offset| Row { partition: number, ..at(offset) }).collect();
     let files = lake.write_files(&[batch(&rows)]).await?;
     lake.commit(GROUP, files, &advance(number, from, to)).await
 }

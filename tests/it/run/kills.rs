@@ -7,6 +7,7 @@ use rdkafka::producer::Producer;
 
 use super::instance::{Instance, Scene, SetWhenDropped, event, eventually};
 use super::outcome::Outcome;
+use super::seals::{assert_valid, sealed, verify};
 use crate::kafka::broker;
 
 const NUM_PARTITIONS: i32 = 6;
@@ -19,7 +20,7 @@ const INSTANCES: [(&str, Option<&str>); 3] = [("one", Some("one")), ("two", Some
 #[test]
 fn killed_instances_lose_nothing_and_double_nothing() {
     let mut scene = Scene::new(broker(), NUM_PARTITIONS);
-    scene.lake_settings = "commit_interval_ms: 300".to_string();
+    scene.lake_settings = sealed(&scene, 300, 1_000, "");
     let seed = seed();
     println!("seed {seed}: set ACTORLINE_TEST_SEED to repeat its choices");
     let mut random = Random(seed);
@@ -50,6 +51,8 @@ fn killed_instances_lose_nothing_and_double_nothing() {
     });
     // Nothing more may have come since.
     Outcome::assert_complete(&scene, Duration::ZERO);
+    // Also what the killed ones committed and did not come to seal.
+    assert_valid(&verify(&scene, &[]));
 }
 
 #[test]

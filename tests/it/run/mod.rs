@@ -7,4 +7,5 @@ mod instance;
 mod kills;
 mod outcome;
 mod rebalances;
+mod seals;
 mod trouble;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,9 +17,10 @@ use object_store::{
 use url::Url;
 
 use super::super::location::Place;
-use super::super::{Commit, Lake, LakeError};
+use super::super::{Commit, Lake, LakeError, SealSettings};
 use super::{NUM_FAILURES_MAX, PAUSE_MAX, PAUSE_MIN, pause};
 use crate::checkpoint::{Advance, NextOffset, TopicPartition};
+use crate::seal::{self, Kind, Seal, SealedBy};
 
 const GROUP: &str = "audit";
 
@@ -44,13 +46,15 @@ struct FaultyStore {
     memory: InMemory,
     faults: Mutex<VecDeque<Fault>>,
     late: Mutex<Option<(Path, PutPayload, bool)>>,
+    seals_are_away: AtomicBool,
 }
 
 impl FaultyStore {
     async fn lake(self: &Arc<Self>) -> Lake {
         let url = Url::parse("memory:///lake/").expect("a url");
         let store: Arc<dyn ObjectStore> = Arc::clone(self) as _;
-        let mut lake = Lake::open_place(Place { store, url, prefix: Path::from("lake") }, true).await.expect("a lake");
+        let mut lake =
+            Lake::open_place(Place { store, url, prefix: Path::from("lake") }, Some(at_once())).await.expect("a lake");
         Arc::get_mut(&mut lake.inner).expect("the only clone").pause_max = Duration::ZERO;
         lake
     }
@@ -77,6 +81,11 @@ impl FaultyStore {
     }
 }
 
+/// Waits for nobody's seal.
+fn at_once() -> SealSettings {
+    SealSettings { patience: Duration::ZERO, ..SealSettings::default() }
+}
+
 fn no_answer() -> Error {
     Error::Generic { store: "faulty", source: "timed out".into() }
 }
@@ -84,7 +93,10 @@ fn no_answer() -> Error {
 #[async_trait]
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        if path.extension() != Some("json") {
+        if path.as_ref().contains("/seals/") && self.seals_are_away.load(Ordering::Relaxed) {
+            return Err(no_answer());
+        }
+        if path.extension() != Some("json") || path.as_ref().contains("/seals/") {
             return self.memory.put_opts(path, payload, options).await;
         }
         assert!(matches!(options.mode, PutMode::Create), "commits are put only where none is");
@@ -254,6 +266,65 @@ async fn features_that_somebody_adds_stop_the_commit() {
     store.fail([Fault::Overtaken(r#"{"protocol":{"minReaderVersion":3,"minWriterVersion":7}}"#.to_string())]);
     let error = commit(&lake, 0, 5).await.expect_err("no commit");
     assert!(matches!(error, LakeError::Refused(_)), "{error:?}");
+}
+
+impl FaultyStore {
+    async fn seal(&self, version: u64) -> Option<Seal> {
+        let path = Path::from(format!("lake/seals/{}", seal::name_of(version)));
+        let found = self.memory.get(&path).await.ok()?.bytes().await.expect("memory answers");
+        Some(seal::decode(&found).expect("a seal"))
+    }
+}
+
+#[tokio::test]
+async fn a_commit_counts_as_done_with_its_seal_and_is_not_repeated_for_it() {
+    let store = Arc::new(FaultyStore::default());
+    let lake = store.lake().await;
+    store.seals_are_away.store(true, Ordering::Relaxed);
+    let error = commit(&lake, 0, 5).await.expect_err("no seal");
+    assert!(error.is_transient(), "{error:?}");
+    assert_eq!((store.num_commits().await, store.seal(1).await.is_none()), (1, true));
+    store.seals_are_away.store(false, Ordering::Relaxed);
+    assert_eq!(commit(&lake, 0, 5).await.expect("a commit"), Commit::Committed { version: 1 });
+    assert_eq!(store.num_commits().await, 1);
+    assert!(store.seal(1).await.is_some());
+}
+
+#[tokio::test]
+async fn who_comes_after_a_crash_seals_what_was_left_unsealed() {
+    let store = Arc::new(FaultyStore::default());
+    let lake = store.lake().await;
+    commit(&lake, 0, 5).await.expect("a commit");
+    store.seals_are_away.store(true, Ordering::Relaxed);
+    commit(&lake, 5, 7).await.expect_err("no seal");
+    drop(lake);
+    store.seals_are_away.store(false, Ordering::Relaxed);
+
+    let next = store.lake().await;
+    commit(&next, 7, 9).await.expect("a commit");
+    let [healed, own] = [store.seal(2).await.expect("a seal"), store.seal(3).await.expect("a seal")];
+    assert_eq!((healed.statement.kind, healed.statement.sealed_by), (Kind::Append, SealedBy::Successor));
+    assert_eq!((own.statement.kind, own.statement.sealed_by), (Kind::Append, SealedBy::Committer));
+}
+
+#[tokio::test]
+async fn a_commit_that_no_writer_made_is_sealed_as_foreign() {
+    let store = Arc::new(FaultyStore::default());
+    let lake = store.lake().await;
+    for planted in [
+        r#"{"txn":{"appId":"audit/audit.okta/1","version":9}}"#,
+        r#"{"remove":{"path":"received_date=2024-03-01/a.parquet","dataChange":true}}"#,
+        r#"{"metaData":{"id":"x"}}"#,
+    ] {
+        store.fail([Fault::Overtaken(planted.to_string())]);
+        let version = store.num_commits().await + 1;
+        let from = position(&lake).await.map_or(0, |position| position.0);
+        commit(&lake, from, from + 1).await.expect("a commit");
+        let seal = store.seal(version).await.expect("a seal").statement;
+        let is_table = planted.contains("metaData");
+        assert_eq!(seal.kind == Kind::Foreign, !is_table, "{planted}: {seal:?}");
+        assert_eq!(seal.sealed_by, SealedBy::Successor);
+    }
 }
 
 #[test]
