@@ -31,6 +31,8 @@ fn the_figures_say_what_was_read_where_both_sinks_stand_and_what_was_set_aside()
         format!(r#"actorline_lag_records{{partition="0",sink="siem",topic="{topic}"}} 0"#),
         "actorline_paused 0".to_string(),
         r#"actorline_unattributed_ratio{source="acme"} 0.03"#.to_string(),
+        r#"actorline_unknown_operations_total{source="acme"} 31"#.to_string(),
+        r#"actorline_control_weaknesses{source="acme"} 1"#.to_string(),
     ];
     eventually("every figure is told", PATIENCE, || {
         let (_, metrics) = instance.get("/metrics");

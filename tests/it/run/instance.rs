@@ -27,7 +27,7 @@ columns:
   targets: { targets: [ { each: targets, id: id } ] }
 actor_type:
   - { case: named, is: service_account, basis: declared, when: { actor: { exists: true } } }
-cannot_tell: []
+cannot_tell: [ who asked for it ]
 "#;
 
 /// Topics, a lake and a group: what the instances of one test share.
