@@ -2,5 +2,6 @@
 
 mod clean;
 mod place;
+mod retention;
 mod tampering;
 mod upkeep;
