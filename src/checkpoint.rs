@@ -36,6 +36,9 @@ pub struct TopicPartition {
 pub struct Advance {
     pub from: NextOffset,
     pub to: NextOffset,
+    /// Up to here the broker had deleted what lay from `from` on before it was read, and an operator said to go on
+    /// without it: the archive has a gap there, and says so.
+    pub gap: Option<NextOffset>,
     /// Ranges `[start, end)` inside `from..to` that the broker never delivered: transaction markers, compaction.
     pub undelivered: Vec<(i64, i64)>,
 }

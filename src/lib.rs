@@ -14,6 +14,7 @@ pub mod demo;
 pub mod diagnostic;
 pub mod envelope;
 pub mod event;
+pub mod failpoint;
 pub mod identity;
 pub mod input;
 pub mod mapping;

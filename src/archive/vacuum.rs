@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use crate::failpoint;
 use crate::seal::Anchor;
 use crate::sink::lake::anchor::{AnchorError, AnchorPlace};
 use crate::sink::lake::leaves::DELETIONS;
@@ -75,6 +76,7 @@ pub async fn vacuum(lake: &Lake, options: &Options) -> Result<Vec<Vacuumed>, Vac
         let Some(why) = judge(object, &history, options) else { continue };
         if !options.dry_run {
             delete(lake.store().as_ref(), &object.location).await?;
+            failpoint::hit("vacuum.deleted");
         }
         gone.push(Vacuumed { path: decoded(&object.location), num_bytes: object.size, why });
     }

@@ -11,6 +11,7 @@ mod mapping;
 mod mappings;
 mod normalize;
 pub mod output;
+mod positions;
 mod query;
 mod records;
 mod registry;
@@ -52,6 +53,8 @@ enum Command {
     Report(report::ReportCommand),
     /// Run the pipeline from Kafka to the lake and the SIEM topic
     Run(run::RunArguments),
+    /// Read from the output topics where a group that lost its positions stood, and print the commands that set it there
+    Positions(positions::PositionsArguments),
 }
 
 /// Why a command did not end well. The exit code follows from it.
@@ -129,5 +132,6 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Registry(command) => registry::run(command),
         Command::Report(command) => report::run(command),
         Command::Run(arguments) => run::run(arguments),
+        Command::Positions(arguments) => positions::run(arguments),
     }
 }

@@ -249,6 +249,7 @@ struct PartitionInfo {
     partition: i32,
     from: i64,
     to: i64,
+    gap: Option<(i64, i64)>,
     undelivered: Vec<(i64, i64)>,
 }
 
@@ -260,7 +261,8 @@ impl PartitionInfo {
             partition: self.partition,
         };
         let (from, to) = (NextOffset(self.from), NextOffset(self.to));
-        (id, Advance { from, to, undelivered: self.undelivered })
+        let gap = self.gap.map(|(_, end)| NextOffset(end));
+        (id, Advance { from, to, gap, undelivered: self.undelivered })
     }
 }
 

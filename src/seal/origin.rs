@@ -88,7 +88,7 @@ mod tests {
             topic: "t".to_string(),
             topic_id: None,
             partition,
-            advance: span.map(|(from, to)| Span { from, to, undelivered: Vec::new() }),
+            advance: span.map(|(from, to)| Span { from, to, gap: None, undelivered: Vec::new() }),
             rows: 0,
             raw_root: Digest::of(b""),
             derived_root: Digest::of(b""),

@@ -154,6 +154,9 @@ pub struct Range {
 pub struct Span {
     pub from: i64,
     pub to: i64,
+    /// Up to here nobody read the records, and an operator went on without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<i64>,
     /// Offsets inside that the broker never delivered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undelivered: Vec<(i64, i64)>,
@@ -241,6 +244,7 @@ pub fn ranges(advances: &BTreeMap<TopicPartition, Advance>, leaves: &mut Leaves)
             advance: advance.map(|advance| Span {
                 from: advance.from.0,
                 to: advance.to.0,
+                gap: advance.gap.map(|end| end.0),
                 undelivered: advance.undelivered.clone(),
             }),
             rows: rows.len() as u64,

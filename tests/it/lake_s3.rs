@@ -17,18 +17,18 @@ use futures::future::join_all;
 
 use crate::lake::rows::{GROUP, ask, commit_range, is_committed, partition};
 
-const BUCKET: &str = "audit";
+pub const BUCKET: &str = "audit";
 
 /// A gateway that ends with the test.
-struct Gateway {
+pub struct Gateway {
     process: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
+    pub port: u16,
+    folder: tempfile::TempDir,
 }
 
 impl Gateway {
     /// Starts the gateway; None, with a word why, if it is not installed.
-    fn start() -> Option<Gateway> {
+    pub fn start() -> Option<Gateway> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         // A bucket is a folder to the gateway.
         std::fs::create_dir(folder.path().join(BUCKET)).expect("a folder");
@@ -42,7 +42,7 @@ impl Gateway {
             .spawn();
         match process {
             Ok(process) => {
-                let gateway = Gateway { process, port, _folder: folder };
+                let gateway = Gateway { process, port, folder };
                 gateway.wait();
                 Some(gateway)
             }
@@ -51,6 +51,11 @@ impl Gateway {
                 None
             }
         }
+    }
+
+    /// The folder whose folders are the buckets.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// Waits until the gateway listens. It is given many tries, and the test fails if it ends instead.

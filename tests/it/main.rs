@@ -9,6 +9,7 @@ mod bad_input;
 mod demo;
 mod documents;
 mod explain_command;
+mod faults;
 mod fuzz;
 mod hostile_values;
 mod kafka;

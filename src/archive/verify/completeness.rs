@@ -10,6 +10,12 @@ pub(super) fn check(range: &Range, rows: &[RowLeaf]) -> (Vec<String>, u64) {
     let mut faults = Faults::default();
     let mut num_records = 0;
     let mut gaps = Gaps::of(range);
+    if let Some((from, end)) = range.advance.as_ref().and_then(|span| Some((span.from, span.gap?))) {
+        faults.push(format!(
+            "gap: the broker deleted offsets {from} to {} before they were read, and an operator went on without them",
+            end.saturating_sub(1)
+        ));
+    }
     for record in rows.chunk_by(|a, b| a.offset == b.offset) {
         let offset = record[0].offset;
         num_records += 1;
@@ -44,7 +50,7 @@ struct Gaps<'a> {
 impl<'a> Gaps<'a> {
     fn of(range: &'a Range) -> Option<Gaps<'a>> {
         let span = range.advance.as_ref()?;
-        Some(Gaps { next: span.from, to: span.to, undelivered: &span.undelivered })
+        Some(Gaps { next: span.gap.unwrap_or(span.from), to: span.to, undelivered: &span.undelivered })
     }
 
     fn reach(&mut self, offset: i64, faults: &mut Faults) {
@@ -144,11 +150,15 @@ mod tests {
     type Advance<'a> = (i64, i64, &'a [(i64, i64)]);
 
     fn faults(advance: Option<Advance<'_>>, positions: &[(i64, i64, i64)]) -> Vec<String> {
+        faults_behind_gap(None, advance, positions)
+    }
+
+    fn faults_behind_gap(gap: Option<i64>, advance: Option<Advance<'_>>, positions: &[(i64, i64, i64)]) -> Vec<String> {
         let range = Range {
             topic: "t".to_string(),
             topic_id: None,
             partition: 0,
-            advance: advance.map(|(from, to, undelivered)| Span { from, to, undelivered: undelivered.to_vec() }),
+            advance: advance.map(|(from, to, undelivered)| Span { from, to, gap, undelivered: undelivered.to_vec() }),
             rows: positions.len() as u64,
             raw_root: Digest::of(b""),
             derived_root: Digest::of(b""),
@@ -170,6 +180,16 @@ mod tests {
         assert_eq!(faults(Some((0, 4, &[])), &[(0, 0, 1), (3, 0, 1)]), ["gap: offsets 1 to 2 have no row"]);
         assert_eq!(faults(Some((0, 3, &[(1, 2)])), &[(0, 0, 1)]), ["gap: offset 2 has no row"]);
         assert_eq!(faults(Some((0, 2, &[])), &[]), ["gap: offsets 0 to 1 have no row"]);
+    }
+
+    #[test]
+    fn a_gap_that_an_operator_accepted_is_told_apart() {
+        let accepted =
+            "gap: the broker deleted offsets 3 to 5 before they were read, and an operator went on without them";
+        assert_eq!(faults_behind_gap(Some(6), Some((3, 8, &[])), &[(6, 0, 1), (7, 0, 1)]), [accepted]);
+        assert_eq!(faults_behind_gap(Some(6), Some((3, 6, &[])), &[]), [accepted]);
+        let found = faults_behind_gap(Some(6), Some((3, 8, &[])), &[(7, 0, 1)]);
+        assert_eq!(found, [accepted, "gap: offset 6 has no row"]);
     }
 
     #[test]

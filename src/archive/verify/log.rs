@@ -101,7 +101,8 @@ fn differences(statement: &Statement, commit: &CommitEntry) -> Vec<String> {
         .filter_map(|range| {
             let span = range.advance.as_ref()?;
             let (from, to) = (NextOffset(span.from), NextOffset(span.to));
-            Some((range.partition(), Advance { from, to, undelivered: span.undelivered.clone() }))
+            let (gap, undelivered) = (span.gap.map(NextOffset), span.undelivered.clone());
+            Some((range.partition(), Advance { from, to, gap, undelivered }))
         })
         .collect();
     if sealed != commit.advances || commit.group != statement.group {

@@ -6,6 +6,7 @@
 
 mod native;
 mod rebalance;
+mod topic_check;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use self::rebalance::Context;
 pub use self::rebalance::{Candidate, Notice, Resume, Watermarks};
+pub use self::topic_check::{TopicCheck, TopicCheckError};
 use crate::checkpoint::{NextOffset, TopicPartition};
 use crate::record::{Position, RawRecord};
 
@@ -61,6 +63,8 @@ pub struct Committed {
     pub next: NextOffset,
     /// Where the group began to read this partition, which a sink without a position of its own starts from.
     pub start: Option<NextOffset>,
+    /// The id that the topic had when this was written.
+    pub topic_id: Option<Arc<str>>,
 }
 
 /// A running consumer.
@@ -239,7 +243,24 @@ pub fn check_topics(base: &ClientConfig, group: &str, topics: &[&str]) -> Result
     Ok(())
 }
 
-/// The positions of `partitions` as the broker keeps them: next offset, and in the metadata where reading began.
+/// The UUID that `topic` has now; none where the broker has no ids, or no such topic.
+///
+/// # Errors
+/// If the brokers do not answer.
+pub fn topic_id(base: &ClientConfig, group: &str, topic: &str) -> Result<Option<Arc<str>>, InputError> {
+    let consumer: BaseConsumer = consumer_config(base, group).create().map_err(InputError::Create)?;
+    let failed = |source| InputError::Request { doing: "learn the topics' ids", source };
+    let metadata = consumer.fetch_metadata(Some(topic), REQUEST_TIMEOUT).map_err(failed)?;
+    let broker = metadata.brokers().first().map_or(-1, |broker| broker.id());
+    match native::topic_ids(consumer.client(), &[topic], broker, REQUEST_TIMEOUT).remove(topic) {
+        Some(native::Described::Id(id)) => Ok(id),
+        Some(native::Described::Absent) => Ok(None),
+        None => Err(failed(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut))),
+    }
+}
+
+/// The positions of `partitions` as the broker keeps them: next offset, and in the metadata where reading began and the
+/// topic's id.
 ///
 /// # Errors
 /// If a topic's name is none.
@@ -250,7 +271,7 @@ pub fn offsets<'a>(
     for (partition, next, start) in partitions {
         let mut element = list.add_partition(&partition.topic, partition.partition);
         element.set_offset(Offset::Offset(next.0))?;
-        element.set_metadata(rebalance::metadata(start));
+        element.set_metadata(rebalance::metadata(start, partition.topic_id.as_deref()));
     }
     Ok(list)
 }

@@ -19,6 +19,13 @@ use rdkafka::message::BorrowedMessage;
 
 use crate::record::Header;
 
+/// What the broker says of a topic.
+pub(super) enum Described {
+    /// None where the broker has no ids.
+    Id(Option<Arc<str>>),
+    Absent,
+}
+
 /// The UUIDs of `topics` in Kafka's own text form, none where the broker has no ids (before Kafka 2.8).
 ///
 /// A topic of which nothing could be learnt is missing. That is no small thing: positions are kept under the id, so
@@ -30,7 +37,7 @@ pub(super) fn topic_ids<C: ClientContext>(
     topics: &[&str],
     broker: i32,
     timeout: Duration,
-) -> HashMap<String, Option<Arc<str>>> {
+) -> HashMap<String, Described> {
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(*topic).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
@@ -68,7 +75,7 @@ pub(super) fn topic_ids<C: ClientContext>(
 
 /// # Safety
 /// `event` must be a live event. What is read from it belongs to it and is copied.
-unsafe fn collect_topic_ids(event: *mut rd::rd_kafka_event_t, ids: &mut HashMap<String, Option<Arc<str>>>) {
+unsafe fn collect_topic_ids(event: *mut rd::rd_kafka_event_t, ids: &mut HashMap<String, Described>) {
     // SAFETY: librdkafka returns null for an event of another type, and its array has as many entries as it says;
     // name and id belong to the description, which lives as long as the event.
     unsafe {
@@ -83,19 +90,29 @@ unsafe fn collect_topic_ids(event: *mut rd::rd_kafka_event_t, ids: &mut HashMap<
         }
         for index in 0..count {
             let description = *descriptions.add(index);
-            let error = rd::rd_kafka_TopicDescription_error(description);
-            if !error.is_null() && rd::rd_kafka_error_code(error) != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-            {
-                continue;
-            }
             let name = rd::rd_kafka_TopicDescription_name(description);
-            let id = rd::rd_kafka_TopicDescription_topic_id(description);
-            if name.is_null() || id.is_null() {
+            if name.is_null() {
                 continue;
             }
-            let high = rd::rd_kafka_Uuid_most_significant_bits(id);
-            let low = rd::rd_kafka_Uuid_least_significant_bits(id);
-            ids.insert(CStr::from_ptr(name).to_string_lossy().into_owned(), topic_id_text(high, low));
+            let name = CStr::from_ptr(name).to_string_lossy().into_owned();
+            let error = rd::rd_kafka_TopicDescription_error(description);
+            let code = if error.is_null() {
+                rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+            } else {
+                rd::rd_kafka_error_code(error)
+            };
+            let id = rd::rd_kafka_TopicDescription_topic_id(description);
+            match code {
+                rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR if !id.is_null() => {
+                    let high = rd::rd_kafka_Uuid_most_significant_bits(id);
+                    let low = rd::rd_kafka_Uuid_least_significant_bits(id);
+                    ids.insert(name, Described::Id(topic_id_text(high, low)));
+                }
+                rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => {
+                    ids.insert(name, Described::Absent);
+                }
+                _ => {}
+            }
         }
     }
 }

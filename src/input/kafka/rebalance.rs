@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::{Committed, Generation, InputError, REQUEST_TIMEOUT, native};
 use crate::checkpoint::{NextOffset, TopicPartition};
+use crate::failpoint;
 
 /// How often a group's positions are asked for before the run gives up.
 ///
@@ -88,6 +89,7 @@ impl Context {
             return Ok(());
         }
         let committed = committed(consumer, added.clone())?;
+        failpoint::hit("group.positions_read");
         let partitions = with_topic_ids(consumer, added)?;
         let candidates: Vec<Candidate> = partitions
             .into_iter()
@@ -105,7 +107,9 @@ impl Context {
                 .map_err(assigning)?;
             info!(topic = %partition.topic, partition = partition.partition, start = start.0, "partition assigned");
         }
+        failpoint::hit("group.decided");
         consumer.incremental_assign(&list).map_err(assigning)?;
+        failpoint::hit("group.assigned");
         self.tell(Notice::Assigned { partitions, generation: generation(consumer) });
         Ok(())
     }
@@ -114,6 +118,7 @@ impl Context {
         if consumer.assignment_lost() {
             warn!("the group gave this instance's partitions away: it did not answer in time");
         }
+        failpoint::hit("group.revoking");
         self.resume.before_revoke();
         let partitions: Vec<(Arc<str>, i32)> =
             removed.elements().iter().map(|element| (element.topic().into(), element.partition())).collect();
@@ -124,6 +129,7 @@ impl Context {
             self.tell(Notice::Failed(assigning(source)));
         }
         self.tell(Notice::Revoked(partitions));
+        failpoint::hit("group.revoked");
     }
 }
 
@@ -165,7 +171,8 @@ pub(super) fn committed(
                     .map(|asked| {
                         let found = answer.find_partition(asked.topic(), asked.partition())?;
                         let Offset::Offset(next) = found.offset() else { return None };
-                        Some(Committed { next: NextOffset(next), start: parse_metadata(found.metadata()) })
+                        let (start, topic_id) = parse_metadata(found.metadata());
+                        Some(Committed { next: NextOffset(next), start, topic_id })
                     })
                     .collect());
             }
@@ -188,15 +195,21 @@ fn passes(error: &KafkaError) -> bool {
 }
 
 const METADATA_START: &str = "start=";
+const METADATA_TOPIC_ID: &str = "topic=";
 
 /// What stands beside a position at the broker.
-pub(super) fn metadata(start: NextOffset) -> String {
-    format!("{METADATA_START}{start}")
+pub(super) fn metadata(start: NextOffset, topic_id: Option<&str>) -> String {
+    let topic_id = topic_id.map(|id| format!(" {METADATA_TOPIC_ID}{id}")).unwrap_or_default();
+    format!("{METADATA_START}{start}{topic_id}")
 }
 
-/// Where reading began. Positions that another tool set do not say.
-fn parse_metadata(text: &str) -> Option<NextOffset> {
-    text.strip_prefix(METADATA_START)?.parse().ok().map(NextOffset)
+/// Where reading began, and the topic's id. Positions that another tool set say neither.
+fn parse_metadata(text: &str) -> (Option<NextOffset>, Option<Arc<str>>) {
+    let value = |name: &str| text.split(' ').find_map(|part| part.strip_prefix(name));
+    (
+        value(METADATA_START).and_then(|start| start.parse().ok()).map(NextOffset),
+        value(METADATA_TOPIC_ID).map(Arc::from),
+    )
 }
 
 fn generation(consumer: &BaseConsumer<Context>) -> Option<Generation> {
@@ -226,7 +239,11 @@ fn with_topic_ids(
         let metadata = metadata.map_err(|source| InputError::Request { doing: "ask for the brokers", source })?;
         // Another one each time, should one be away.
         let Some(broker) = metadata.brokers().iter().cycle().nth(attempt) else { continue };
-        ids.extend(native::topic_ids(consumer.client(), &missing, broker.id(), REQUEST_TIMEOUT));
+        let described = native::topic_ids(consumer.client(), &missing, broker.id(), REQUEST_TIMEOUT);
+        ids.extend(described.into_iter().filter_map(|(topic, described)| match described {
+            native::Described::Id(id) => Some((topic, id)),
+            native::Described::Absent => None,
+        }));
     }
     let mut topics: HashMap<&str, Arc<str>> = HashMap::new();
     elements
@@ -252,8 +269,10 @@ mod tests {
 
     #[test]
     fn where_reading_began_survives_the_broker() {
-        assert_eq!(parse_metadata(&metadata(NextOffset(42))), Some(NextOffset(42)));
-        assert_eq!(parse_metadata(""), None);
-        assert_eq!(parse_metadata("start=soon"), None);
+        let start = Some(NextOffset(42));
+        assert_eq!(parse_metadata(&metadata(NextOffset(42), Some("t-1"))), (start, Some("t-1".into())));
+        assert_eq!(parse_metadata(&metadata(NextOffset(42), None)), (start, None));
+        assert_eq!(parse_metadata(""), (None, None));
+        assert_eq!(parse_metadata("start=soon"), (None, None));
     }
 }

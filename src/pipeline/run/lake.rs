@@ -17,6 +17,8 @@ use tracing::warn;
 
 use super::partitions::{Cursor, Epoch, holes_after};
 use crate::checkpoint::{Advance, NextOffset, TopicPartition};
+use crate::failpoint;
+use crate::input::kafka::{TopicCheck, TopicCheckError};
 use crate::sink::lake::{Commit, Lake, LakeError, Positions};
 
 /// Batches with fewer rows are joined, once there are this many of them in a partition: an Arrow batch of few rows
@@ -53,10 +55,13 @@ pub(super) enum Report {
         why: String,
     },
     Failed(LakeError),
+    /// What was read is not of the topics that were assigned.
+    FailedTopic(TopicCheckError),
 }
 
 pub(super) struct LakeWriter {
     lake: Lake,
+    topics: TopicCheck,
     group: Arc<str>,
     interval: Duration,
     /// How long the lake may go without a seal.
@@ -82,10 +87,17 @@ struct Buffer {
 }
 
 impl LakeWriter {
-    pub fn new(lake: Lake, group: &str, config: &crate::config::Lake, runtime: Handle) -> LakeWriter {
+    pub fn new(
+        lake: Lake,
+        topics: TopicCheck,
+        group: &str,
+        config: &crate::config::Lake,
+        runtime: Handle,
+    ) -> LakeWriter {
         let (outgoing, reports) = channel();
         LakeWriter {
             lake,
+            topics,
             group: group.into(),
             interval: config.commit_interval,
             heartbeat_interval: config.seal.as_ref().map(|seal| seal.heartbeat_interval),
@@ -113,11 +125,15 @@ impl LakeWriter {
         rows: Option<RecordBatch>,
     ) {
         let from = cursor.taken;
-        let buffer = self.buffers.entry(Arc::clone(id)).or_insert_with(|| Buffer {
-            epoch: cursor.epoch,
-            advance: Advance { from, to: from, undelivered: Vec::new() },
-            rows: Vec::new(),
-            num_small: 0,
+        let buffer = self.buffers.entry(Arc::clone(id)).or_insert_with(|| {
+            let gap_from = cursor.gap_from.take();
+            let gap = gap_from.map(|_| from);
+            Buffer {
+                epoch: cursor.epoch,
+                advance: Advance { from: gap_from.unwrap_or(from), to: from, gap, undelivered: Vec::new() },
+                rows: Vec::new(),
+                num_small: 0,
+            }
         });
         buffer.advance.undelivered.extend(holes_after(undelivered, from));
         buffer.advance.to = to;
@@ -194,7 +210,15 @@ impl LakeWriter {
         self.in_flight_bytes = self.buffered_bytes.max(1);
         self.buffered_bytes = 0;
         self.oldest = None;
-        self.runtime.spawn(commit(self.lake.clone(), Arc::clone(&self.group), batch, self.outgoing.clone()));
+        let (lake, topics) = (self.lake.clone(), self.topics.clone());
+        let (group, reports) = (Arc::clone(&self.group), self.outgoing.clone());
+        self.runtime.spawn(async move {
+            match confirm(topics, &batch, &reports).await {
+                Some(Ok(())) => commit(lake, group, batch, reports).await,
+                Some(Err(error)) => drop(reports.send(Report::FailedTopic(error))),
+                None => {}
+            }
+        });
     }
 
     /// What happened since the last call.
@@ -237,6 +261,32 @@ struct LakeBatch {
     rows: Vec<RecordBatch>,
 }
 
+/// Asks until it is known whether the batch is of the topics that were assigned. None if nobody waits any more.
+async fn confirm(
+    topics: TopicCheck,
+    batch: &LakeBatch,
+    reports: &Sender<Report>,
+) -> Option<Result<(), TopicCheckError>> {
+    let mut pause = PAUSE_MIN;
+    loop {
+        let topics = topics.clone();
+        let partitions: Vec<TopicPartition> = batch.advances.keys().cloned().collect();
+        // The client blocks, which a worker thread of the runtime must not.
+        let asked = tokio::task::spawn_blocking(move || topics.confirm(&partitions)).await;
+        match asked {
+            Ok(Err(error @ TopicCheckError::Unanswered(_))) => {
+                warn!(error = &error as &dyn std::error::Error, "cannot commit to the lake yet");
+                if !tell(error.to_string(), &mut pause, reports).await {
+                    return None;
+                }
+            }
+            Ok(answer) => return Some(answer),
+            // The runtime goes down.
+            Err(_) => return None,
+        }
+    }
+}
+
 async fn commit(lake: Lake, group: Arc<str>, batch: LakeBatch, reports: Sender<Report>) {
     let begun = Instant::now();
     let partitions = batch.partitions;
@@ -247,12 +297,17 @@ async fn commit(lake: Lake, group: Arc<str>, batch: LakeBatch, reports: Sender<R
         let attempt = async {
             if files.is_none() {
                 files = Some(lake.write_files(&batch.rows).await?);
+                failpoint::hit("lake.files_written");
             }
             lake.commit(&group, files.clone().unwrap_or_default(), &batch.advances).await
         };
         match attempt.await {
-            Ok(Commit::Committed { .. }) => break Report::Committed { partitions, duration: begun.elapsed() },
+            Ok(Commit::Committed { .. }) => {
+                failpoint::hit("lake.commit_done");
+                break Report::Committed { partitions, duration: begun.elapsed() };
+            }
             Ok(Commit::Fenced { partition, expected, found }) => {
+                failpoint::hit("lake.fenced");
                 let found = found.map_or("nothing".to_string(), |found| found.to_string());
                 let why = format!("`{}/{}` stands at {found}, not {expected}", partition.topic, partition.partition);
                 match positions(&lake, &group, &reports).await {
@@ -291,7 +346,12 @@ async fn positions(lake: &Lake, group: &str, reports: &Sender<Report>) -> Option
 async fn outlast(error: &LakeError, pause: &mut Duration, reports: &Sender<Report>) -> bool {
     warn!(error = error as &dyn std::error::Error, "failed to commit to the lake, trying again");
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    if reports.send(Report::Trouble(format!("{error}{cause}"))).is_err() {
+    tell(format!("{error}{cause}"), pause, reports).await
+}
+
+/// Says why nothing goes on and waits a little. False if nobody hears of it any more.
+async fn tell(why: String, pause: &mut Duration, reports: &Sender<Report>) -> bool {
+    if reports.send(Report::Trouble(why)).is_err() {
         return false;
     }
     tokio::time::sleep(*pause).await;
@@ -306,7 +366,7 @@ mod tests {
 
     fn batch(from: i64, to: i64) -> LakeBatch {
         let id = TopicPartition { topic: "t".into(), topic_id: None, partition: 0 };
-        let advance = Advance { from: NextOffset(from), to: NextOffset(to), undelivered: Vec::new() };
+        let advance = Advance { from: NextOffset(from), to: NextOffset(to), gap: None, undelivered: Vec::new() };
         LakeBatch { partitions: Vec::new(), advances: BTreeMap::from([(id, advance)]), rows: Vec::new() }
     }
 

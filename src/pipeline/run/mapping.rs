@@ -19,6 +19,7 @@ use crate::activity::arrow::RowBuilder;
 use crate::activity::taxonomy::Status;
 use crate::activity::{Activity, Column};
 use crate::checkpoint::{NextOffset, TopicPartition};
+use crate::failpoint;
 use crate::pipeline::normalize::{Normalizer, Route, Scratch};
 use crate::record::RawRecord;
 use crate::rejection::Rejection;
@@ -242,6 +243,7 @@ impl Worker {
                 return;
             }
             let mut hand_over = |mapped: Mapped| {
+                failpoint::hit("mapping.mapped");
                 let num_bytes = mapped.num_bytes();
                 room.add(sequence, num_bytes);
                 // Without anybody to take them the run is over, which the next wait shows.
@@ -405,7 +407,8 @@ mod tests {
         let id = TopicPartition { topic: "t".into(), topic_id: None, partition: 0 };
         let route = Arc::new(Route { source: SourceChoice::Auto, set: Vec::new() });
         let mut partitions = Partitions::default();
-        partitions.assign(id, route, Starts { begun: start, siem: Some(start), lake: Some(start), is_new: false });
+        let starts = Starts { begun: start, siem: Some(start), lake: Some(start), lake_gap_from: None, is_new: false };
+        partitions.assign(id, route, starts);
         partitions
     }
 

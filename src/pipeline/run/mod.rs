@@ -9,6 +9,7 @@ mod lake;
 mod mapping;
 mod partitions;
 mod reading;
+mod recover;
 mod resume;
 mod room;
 mod settle;
@@ -26,11 +27,13 @@ use tracing::{info, warn};
 use self::lake::LakeWriter;
 use self::mapping::{WorkerPanicked, Workers};
 use self::partitions::Partitions;
+pub use self::recover::{Recovered, recover};
 use self::resume::{Decisions, InFlight, SinkPositions};
 pub use self::shutdown::Stop;
 use self::siem::{SiemWriter, SiemWriterError};
 use crate::config::Config;
-use crate::input::kafka::{Generation, InputError, KafkaInput};
+use crate::failpoint;
+use crate::input::kafka::{Generation, InputError, KafkaInput, TopicCheck, TopicCheckError};
 use crate::pipeline::normalize::Normalizer;
 use crate::sink::lake::anchor::AnchorError;
 use crate::sink::lake::{Lake, LakeError};
@@ -60,11 +63,17 @@ pub enum RunError {
     #[error("failed to use the lake")]
     Lake(#[source] LakeError),
     #[error(transparent)]
+    Topic(TopicCheckError),
+    #[error(transparent)]
     Anchor(AnchorError),
     #[error(transparent)]
     Siem(#[from] SiemWriterError),
     #[error(transparent)]
     Mapping(#[from] WorkerPanicked),
+    #[error(
+        "failed to read the output topics: check that the brokers can be reached and that the principal may read them"
+    )]
+    Outputs(#[source] rdkafka::error::KafkaError),
     #[error("failed to start the mapping workers")]
     Workers(#[source] std::io::Error),
     #[error(
@@ -159,20 +168,23 @@ impl<'a> Run<'a> {
         if let Some(lake) = &lake {
             let kept = lake.keep_generation(normalizer.generation(), normalizer.generation_document());
             runtime.block_on(kept).map_err(RunError::Lake)?;
+            failpoint::hit("lake.generation_kept");
         }
         let instance = config.kafka.instance.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
         let in_flight = InFlight::default();
+        let topic_check = TopicCheck::new(&client, &config.kafka.group)?;
         let siem = match setup::siem_settings(config, &client, &instance) {
             Some(settings) => {
                 let interval = config.siem.as_ref().map_or(DEAD_LETTER_INTERVAL, |siem| siem.commit_interval);
                 let sink = SiemSink::connect(settings).map_err(SiemWriterError::Sink)?;
-                Some(SiemWriter::start(sink, interval, in_flight.clone())?)
+                Some(SiemWriter::start(sink, topic_check.clone(), interval, in_flight.clone())?)
             }
             None => None,
         };
         let decisions = Decisions::default();
         let positions = SinkPositions {
             group: config.kafka.group.clone(),
+            brokers: config.kafka.brokers.clone(),
             has_siem: siem.is_some(),
             lake: lake.clone(),
             runtime: runtime.clone(),
@@ -187,9 +199,9 @@ impl<'a> Run<'a> {
             &topics.iter().map(String::as_str).collect::<Vec<_>>(),
             Box::new(positions),
         )?;
-        let lake_writer = lake
-            .zip(config.lake.as_ref())
-            .map(|(lake, lake_config)| LakeWriter::new(lake, &config.kafka.group, lake_config, runtime.clone()));
+        let lake_writer = lake.zip(config.lake.as_ref()).map(|(lake, lake_config)| {
+            LakeWriter::new(lake, topic_check.clone(), &config.kafka.group, lake_config, runtime.clone())
+        });
         Ok(Run {
             config,
             metrics,
@@ -216,6 +228,7 @@ impl<'a> Run<'a> {
                 info!("stopping: committing what was read");
                 self.readiness.not_ready("shutdown", "stopping");
                 self.stopping_since = Some(Instant::now());
+                failpoint::hit("run.stopping");
             }
             self.read()?;
             self.take_mapped()?;
@@ -230,6 +243,7 @@ impl<'a> Run<'a> {
                     if let Some(lake) = &self.lake {
                         lake.say_last_heartbeat();
                     }
+                    failpoint::hit("run.drained");
                     info!("stopped");
                     return Ok(());
                 }

@@ -20,6 +20,8 @@ pub(super) struct Starts {
     pub begun: NextOffset,
     pub siem: Option<NextOffset>,
     pub lake: Option<NextOffset>,
+    /// Where the lake stands, if it goes on without what lies between there and `lake`.
+    pub lake_gap_from: Option<NextOffset>,
     /// The group has no position yet: `begun` must be written down before anything else.
     pub is_new: bool,
 }
@@ -40,6 +42,8 @@ pub(super) struct Cursor {
     pub taken: NextOffset,
     /// What was taken when the current reading began: the mapping leaves out what lies before.
     pub base: NextOffset,
+    /// Where the sink stands, if what lies between there and where it began is gone; until a batch says so.
+    pub gap_from: Option<NextOffset>,
     pub epoch: Epoch,
 }
 
@@ -73,7 +77,9 @@ pub(super) struct Partitions {
 impl Partitions {
     pub fn assign(&mut self, id: TopicPartition, route: Arc<Route>, starts: Starts) -> &Partition {
         let (reading, siem, lake) = (self.next_epoch(), self.next_epoch(), self.next_epoch());
-        let cursor = |start: NextOffset, epoch| Cursor { stored: start, taken: start, base: start, epoch };
+        let cursor =
+            |start: NextOffset, epoch| Cursor { stored: start, taken: start, base: start, gap_from: None, epoch };
+        let gap_from = starts.lake_gap_from;
         let partition = Partition {
             route,
             begun: starts.begun,
@@ -82,7 +88,7 @@ impl Partitions {
             epoch: reading,
             must_seek: false,
             siem: starts.siem.map(|start| cursor(start, siem)),
-            lake: starts.lake.map(|start| cursor(start, lake)),
+            lake: starts.lake.map(|start| Cursor { gap_from, ..cursor(start, lake) }),
             id: Arc::new(id),
         };
         let key = (Arc::clone(&partition.id.topic), partition.id.partition);
@@ -108,7 +114,7 @@ impl Partitions {
         let (reading, stay) = (self.next_epoch(), self.next_epoch());
         let Some(partition) = self.get_mut(id) else { return };
         if let Some(cursor) = partition.cursor_mut(side) {
-            *cursor = Cursor { stored: position, taken: position, base: position, epoch: stay };
+            *cursor = Cursor { stored: position, taken: position, base: position, gap_from: None, epoch: stay };
         }
         for cursor in [partition.siem.as_mut(), partition.lake.as_mut()].into_iter().flatten() {
             cursor.base = cursor.taken;
@@ -191,8 +197,13 @@ mod tests {
 
     fn assigned(siem: i64, lake: i64) -> Partitions {
         let mut partitions = Partitions::default();
-        let starts =
-            Starts { begun: NextOffset(0), siem: Some(NextOffset(siem)), lake: Some(NextOffset(lake)), is_new: false };
+        let starts = Starts {
+            begun: NextOffset(0),
+            siem: Some(NextOffset(siem)),
+            lake: Some(NextOffset(lake)),
+            lake_gap_from: None,
+            is_new: false,
+        };
         partitions.assign(id(), Arc::new(Route { source: SourceChoice::Auto, set: Vec::new() }), starts);
         partitions
     }
@@ -223,7 +234,7 @@ mod tests {
     fn new_to_the_group() -> Partitions {
         let mut partitions = Partitions::default();
         let start = Some(NextOffset(0));
-        let starts = Starts { begun: NextOffset(0), siem: start, lake: start, is_new: true };
+        let starts = Starts { begun: NextOffset(0), siem: start, lake: start, lake_gap_from: None, is_new: true };
         partitions.assign(id(), Arc::new(Route { source: SourceChoice::Auto, set: Vec::new() }), starts);
         partitions
     }
@@ -255,7 +266,7 @@ mod tests {
         partitions.assign(
             id(),
             Arc::new(Route { source: SourceChoice::Auto, set: Vec::new() }),
-            Starts { begun: NextOffset(0), siem: Some(NextOffset(5)), lake: None, is_new: false },
+            Starts { begun: NextOffset(0), siem: Some(NextOffset(5)), lake: None, lake_gap_from: None, is_new: false },
         );
         assert!(partitions.staying(&id(), Side::Siem, before).is_none());
     }

@@ -11,6 +11,7 @@ use super::mapping::{Chunk, Mapped};
 use super::partitions::Starts;
 use super::{Run, RunError, setup};
 use crate::checkpoint::TopicPartition;
+use crate::failpoint;
 use crate::input::kafka::{Notice, Polled};
 use crate::record::RawRecord;
 
@@ -61,6 +62,9 @@ impl Run<'_> {
                 break;
             }
         }
+        if !gathered.is_empty() {
+            failpoint::hit("read.polled");
+        }
         self.dispatch(gathered);
         self.seek();
         Ok(())
@@ -95,6 +99,7 @@ impl Run<'_> {
         {
             writer.push(&id, cursor, to, &undelivered, rows);
         }
+        failpoint::hit("read.taken");
     }
 
     fn dispatch(&mut self, gathered: Gathered) {
@@ -121,7 +126,10 @@ impl Run<'_> {
         }
         for partition in self.partitions.iter_mut().filter(|partition| partition.must_seek) {
             match self.input.seek(&partition.id, partition.read) {
-                Ok(()) => partition.must_seek = false,
+                Ok(()) => {
+                    partition.must_seek = false;
+                    failpoint::hit("read.sought");
+                }
                 Err(error) => {
                     let (topic, number) = (&partition.id.topic, partition.id.partition);
                     warn!(%error, %topic, partition = number, "failed to go back in a partition, trying again");
@@ -146,6 +154,7 @@ impl Run<'_> {
                             begun: start,
                             siem: self.siem.as_ref().map(|_| start),
                             lake: self.lake.as_ref().map(|_| start),
+                            lake_gap_from: None,
                             is_new: false,
                         });
                         let partition = self.partitions.assign(id, route, starts);

@@ -7,6 +7,7 @@ use super::partitions::Side;
 use super::siem::{Fate, Report as SiemReport, Taken};
 use super::{Run, RunError};
 use crate::checkpoint::NextOffset;
+use crate::failpoint;
 use crate::telemetry::Sink;
 
 /// After how many failures in a row the siem objects to readiness. One or two come with every rebalance.
@@ -33,6 +34,7 @@ impl Run<'_> {
                             partition.is_new = false;
                         }
                     }
+                    failpoint::hit("siem.settled");
                 }
                 SiemReport::Settled { partitions, fate: Fate::Aborted(error), .. } => {
                     self.metrics.commit_failed(Sink::Siem);
@@ -40,6 +42,7 @@ impl Run<'_> {
                     if is_in_trouble {
                         self.readiness.not_ready("siem", format!("transactions fail: {error}"));
                     }
+                    let mut is_tried_again = false;
                     for Taken { id, epoch, .. } in partitions {
                         let stored = self
                             .partitions
@@ -48,37 +51,51 @@ impl Run<'_> {
                             .map(|cursor| cursor.stored);
                         if let Some(stored) = stored {
                             self.rewind(&id, Side::Siem, stored);
+                            is_tried_again = true;
                         }
                     }
+                    self.clear_siem_unless(is_tried_again);
                 }
                 SiemReport::Settled { partitions, fate: Fate::Unclear(error), .. } => {
                     self.metrics.commit_failed(Sink::Siem);
                     warn!(%error, "the outcome of a transaction was unclear, asking the group for its positions");
                     self.readiness.not_ready("siem", format!("transactions fail: {error}"));
-                    self.ask_group(partitions)?;
+                    let is_tried_again = self.ask_group(partitions)?;
+                    self.clear_siem_unless(is_tried_again);
                 }
             }
         }
         Ok(())
     }
 
-    /// Finds out from the group's positions whether a transaction is there.
-    fn ask_group(&mut self, mut partitions: Vec<Taken>) -> Result<(), RunError> {
+    /// Takes the siem's objection to readiness back if nothing of a transaction that failed is left to try again: it is
+    /// there after all, or its partitions have gone to others. No later transaction might come to say so.
+    fn clear_siem_unless(&mut self, is_tried_again: bool) {
+        if !is_tried_again {
+            self.readiness.ready("siem");
+        }
+    }
+
+    /// Finds out from the group's positions whether a transaction is there. Says whether any of it is read again.
+    fn ask_group(&mut self, mut partitions: Vec<Taken>) -> Result<bool, RunError> {
         partitions.retain(|taken| self.partitions.staying(&taken.id, Side::Siem, taken.epoch).is_some());
         let ids: Vec<_> = partitions.iter().map(|taken| &*taken.id).collect();
         if ids.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
+        let mut is_read_again = false;
         let committed = self.input.committed(&ids)?;
+        failpoint::hit("siem.asked");
         for (taken, committed) in partitions.iter().zip(committed) {
             let found = committed.map(|committed| committed.next);
             debug!(topic = %taken.id.topic, partition = taken.id.partition, ?found, "the group stands");
             let partition = self.partitions.staying(&taken.id, Side::Siem, taken.epoch);
             if !partition.is_some_and(|partition| partition.is_in_siem(taken.to, found)) {
                 self.rewind(&taken.id, Side::Siem, found.unwrap_or(taken.begun));
+                is_read_again = true;
             }
         }
-        Ok(())
+        Ok(is_read_again)
     }
 
     pub(super) fn settle_lake(&mut self) -> Result<(), RunError> {
@@ -91,6 +108,7 @@ impl Run<'_> {
                     self.readiness.not_ready("lake", why);
                 }
                 Report::Failed(error) => return Err(RunError::Lake(error)),
+                Report::FailedTopic(error) => return Err(RunError::Topic(error)),
                 Report::Committed { partitions, duration } => {
                     self.metrics.committed(Sink::Lake, duration);
                     self.readiness.ready("lake");
@@ -101,6 +119,7 @@ impl Run<'_> {
                             cursor.stored = stay.to;
                         }
                     }
+                    failpoint::hit("lake.settled");
                 }
                 Report::Fenced { partitions, positions, why } => {
                     self.metrics.commit_failed(Sink::Lake);
@@ -134,6 +153,7 @@ impl Run<'_> {
             }
         }
         self.partitions.rewind(id, side, position);
+        failpoint::hit("run.rewound");
         // What was forgotten may have been the only word of where reading began.
         if let (Side::Siem, Some(siem), Some(partition)) = (side, &mut self.siem, self.partitions.get_mut(id))
             && partition.is_new

@@ -152,7 +152,7 @@ pub(super) fn route(topics: &[config::Topic], topic: &str) -> Route {
     })
 }
 
-fn output_topics(config: &Config) -> Vec<&str> {
+pub(super) fn output_topics(config: &Config) -> Vec<&str> {
     let siem = config.siem.as_ref().map(|siem| siem.topic.as_str());
     let dead_letters = config.dead_letters.as_ref().map(|dead_letters| dead_letters.topic.as_str());
     siem.into_iter().chain(dead_letters).collect()

@@ -15,7 +15,8 @@ use tracing::warn;
 use super::partitions::{Epoch, Partition};
 use super::resume::InFlight;
 use crate::checkpoint::{NextOffset, TopicPartition};
-use crate::input::kafka::{self, Generation};
+use crate::failpoint;
+use crate::input::kafka::{self, Generation, TopicCheck, TopicCheckError};
 use crate::sink::siem::{Batch, Outcome, SiemError, SiemSink};
 
 /// Most bytes and records of one transaction.
@@ -68,6 +69,8 @@ pub(super) enum Fate {
 pub enum SiemWriterError {
     #[error(transparent)]
     Sink(#[from] SiemError),
+    #[error(transparent)]
+    Topic(TopicCheckError),
     #[error("another instance uses the same `kafka.instance`: give each instance a name of its own, or none")]
     Fenced,
     #[error("failed to start the thread that commits transactions")]
@@ -97,13 +100,18 @@ struct Job {
 impl SiemWriter {
     /// # Errors
     /// If the system gives no more threads.
-    pub fn start(sink: SiemSink, interval: Duration, in_flight: InFlight) -> Result<SiemWriter, SiemWriterError> {
+    pub fn start(
+        sink: SiemSink,
+        topics: TopicCheck,
+        interval: Duration,
+        in_flight: InFlight,
+    ) -> Result<SiemWriter, SiemWriterError> {
         let (jobs, incoming) = channel();
         let (outgoing, reports) = channel();
         let idle = in_flight.clone();
         let thread = std::thread::Builder::new()
             .name("siem".to_string())
-            .spawn(move || commit_jobs(sink, &incoming, &outgoing, &idle))
+            .spawn(move || commit_jobs(sink, &topics, &incoming, &outgoing, &idle))
             .map_err(SiemWriterError::Thread)?;
         Ok(SiemWriter {
             queue: VecDeque::new(),
@@ -224,14 +232,27 @@ fn weight(batch: &Batch) -> usize {
     size_of::<(Taken, Batch)>() + batch.num_bytes()
 }
 
-fn commit_jobs(mut sink: SiemSink, jobs: &Receiver<Job>, reports: &Sender<Report>, in_flight: &InFlight) {
+fn commit_jobs(
+    mut sink: SiemSink,
+    topics: &TopicCheck,
+    jobs: &Receiver<Job>,
+    reports: &Sender<Report>,
+    in_flight: &InFlight,
+) {
     let mut num_fenced = 0;
     for Job { partitions, batches, generation } in jobs {
         let begun = Instant::now();
         let positions = kafka::offsets(partitions.iter().map(|taken| (&*taken.id, taken.to, taken.begun)));
-        let outcome = match &positions {
-            Ok(positions) => sink.commit(&batches, positions, &generation),
-            Err(error) => Outcome::Aborted(error.clone()),
+        let outcome = match (topics.confirm(partitions.iter().map(|taken| &*taken.id)), &positions) {
+            (Ok(()), Ok(positions)) => sink.commit(&batches, positions, &generation),
+            (Ok(()), Err(error)) => Outcome::Aborted(error.clone()),
+            // Nothing of it was sent.
+            (Err(TopicCheckError::Unanswered(error)), _) => Outcome::Aborted(error),
+            (Err(error), _) => {
+                in_flight.set(false);
+                let _ = reports.send(Report::Failed(SiemWriterError::Topic(error)));
+                return;
+            }
         };
         let fate = match outcome {
             Outcome::Committed => Fate::Committed,
@@ -266,9 +287,13 @@ fn commit_jobs(mut sink: SiemSink, jobs: &Receiver<Job>, reports: &Sender<Report
 fn replace_producer(sink: &mut SiemSink, why: &KafkaError, reports: &Sender<Report>) -> Result<(), SiemWriterError> {
     let mut pause = PAUSE_MIN;
     warn!(error = %why, "the outcome of a transaction is unclear, replacing the producer");
+    failpoint::hit("siem.replacing");
     loop {
         match sink.replace_producer() {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                failpoint::hit("siem.replaced");
+                return Ok(());
+            }
             Err(error) if error.is_transient() => {
                 warn!(error = &error as &dyn std::error::Error, "failed to replace the producer, trying again");
                 // Without anybody to hear of it the run is over.

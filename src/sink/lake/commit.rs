@@ -17,6 +17,7 @@ use super::log::{self, LogTail, Written};
 use super::sealing;
 use super::{Follows, Lake};
 use crate::checkpoint::{Advance, NextOffset, TopicPartition};
+use crate::failpoint;
 
 /// Failures of the store that one commit outlasts. The pauses between them are five to ten seconds together, on top of
 /// the store's own retries; then the pipeline decides.
@@ -92,13 +93,18 @@ impl Lake {
         if let Some(commit) = batch.settled_by(tail) {
             return Ok(Attempt::Settled { commit, is_own: false });
         }
+        failpoint::hit("lake.positions_checked");
         let version = tail.version + 1;
         match log::write(self.log(), version, entry.to_vec()).await {
             Written::Ours => {
+                failpoint::hit("lake.entry_written");
                 tail.record(version, batch.ends());
                 Ok(Attempt::Settled { commit: Commit::Committed { version }, is_own: true })
             }
-            Written::Taken => Ok(Attempt::LostRace),
+            Written::Taken => {
+                failpoint::hit("lake.version_taken");
+                Ok(Attempt::LostRace)
+            }
             Written::Unclear(error) if error.is_transient() => Ok(Attempt::Failed(error)),
             Written::Unclear(error) => Err(error),
         }
@@ -171,14 +177,18 @@ impl<'a> Batch<'a> {
 
 impl Step<'_> {
     fn describe(&self) -> Value {
-        json!({
+        let mut about = json!({
             "topic": self.partition.topic,
             "topicId": self.partition.topic_id,
             "partition": self.partition.partition,
             "from": self.advance.from.0,
             "to": self.advance.to.0,
             "undelivered": self.advance.undelivered,
-        })
+        });
+        if let Some(end) = self.advance.gap {
+            about["gap"] = json!([self.advance.from.0, end.0]);
+        }
+        about
     }
 }
 
@@ -204,7 +214,10 @@ fn check(partition: &TopicPartition, advance: &Advance) -> Result<(), LakeError>
     if advance.from >= advance.to {
         return refuse("does not go forward");
     }
-    let mut end = advance.from.0;
+    if advance.gap.is_some_and(|end| end <= advance.from || end > advance.to) {
+        return refuse("names a gap that is not at its beginning");
+    }
+    let mut end = advance.gap.unwrap_or(advance.from).0;
     for (start, stop) in &advance.undelivered {
         if *start < end || stop <= start {
             return refuse("names undelivered ranges out of order");

@@ -31,6 +31,7 @@ use super::error::LakeError;
 use super::statistics::FileStatistics;
 use crate::activity::arrow::index_of;
 use crate::activity::{Column, json};
+use crate::failpoint;
 use crate::seal::{Digest, Leaves, SHA256_TAG, leaf};
 
 /// Rows of a row group: large enough to compress well, small enough to skip by.
@@ -99,6 +100,7 @@ impl Lake {
             statistics: encoded.statistics,
             created_at_ms: jiff::Timestamp::now().as_millisecond(),
         };
+        failpoint::hit("lake.file_encoded");
         let sent = send(self.log().object_store(None), &file.path, encoded.bytes).await;
         sent.map_err(|error| LakeError::new(format!("write the data file `{}`", file.path), error))?;
         Ok(file)
@@ -232,6 +234,7 @@ async fn send(store: Arc<dyn ObjectStore>, path: &str, bytes: Vec<u8>) -> Result
     }
     let mut upload = WriteMultipart::new_with_chunk_size(store.put_multipart(&path).await?, PART_BYTES);
     upload.write(&bytes);
+    failpoint::hit("lake.part_sent");
     upload.finish().await?;
     Ok(())
 }

@@ -22,6 +22,7 @@ mod rewrite;
 mod sealing;
 mod statistics;
 mod table;
+mod topics;
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -45,6 +46,7 @@ pub use self::rewrite::{Rewrite, Rewritten};
 pub use self::sealing::SealSettings;
 use self::sealing::{Chain, Follows};
 use crate::checkpoint::{NextOffset, TopicPartition};
+use crate::failpoint;
 use crate::seal::SealedGeneration;
 
 /// The table's folder in the lake.
@@ -146,11 +148,15 @@ impl Lake {
 
     async fn checkpoint_if_due(&self, commit: &Commit) {
         let Commit::Committed { version } = commit else { return };
-        if *version > 0
-            && version.is_multiple_of(log::CHECKPOINT_INTERVAL)
-            && let Err(error) = checkpoint::write(self.log(), *version).await
-        {
-            warn!(version, error = &error as &dyn std::error::Error, "left out a checkpoint of the lake's table");
+        if *version == 0 || !version.is_multiple_of(log::CHECKPOINT_INTERVAL) {
+            return;
+        }
+        failpoint::hit("lake.checkpoint_due");
+        match checkpoint::write(self.log(), *version).await {
+            Ok(()) => failpoint::hit("lake.checkpoint_written"),
+            Err(error) => {
+                warn!(version, error = &error as &dyn std::error::Error, "left out a checkpoint of the lake's table");
+            }
         }
     }
 }
@@ -167,6 +173,11 @@ impl Positions {
     pub fn get(&self, partition: &TopicPartition) -> Option<NextOffset> {
         let topic = partition.topic_id.as_ref().unwrap_or(&partition.topic);
         self.by_partition.get(&(topic.to_string(), partition.partition)).copied()
+    }
+
+    /// Whether it has anything of the topic with this id.
+    pub fn know_topic(&self, topic_id: &str) -> bool {
+        self.by_partition.keys().any(|(topic, _)| topic == topic_id)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -16,6 +16,7 @@ use super::history::{History, LiveFile};
 use super::log::{self, Written};
 use super::{Commit, Follows, Lake};
 use crate::activity::Column;
+use crate::failpoint;
 use crate::seal::{Change, CommitEntry, ORIGINS_TAG};
 
 /// Failures of the store that one rewrite outlasts; with the pauses between them as long as a commit does.
@@ -65,6 +66,7 @@ impl Lake {
         };
         // The same bytes for every attempt: should a late one land, it is the same commit.
         let entry = log::encode(rewrite.operation, about, &rewrite.actions()?, self.inner.seal.key.as_deref())?;
+        failpoint::hit("rewrite.begun");
         let mut tail = self.tail().lock().await;
         let (mut seen, mut num_failures, mut num_lost_races) = (history.version, 0, 0);
         let version = loop {
@@ -87,9 +89,11 @@ impl Lake {
             }
             tokio::time::sleep(pause(num_failures, num_lost_races).min(self.inner.pause_max)).await;
         };
+        failpoint::hit("rewrite.committed");
         tail.catch_up(self.log(), None).await?;
         drop(tail);
         self.seal(version, Some(&entry), Follows::AsPromised).await?;
+        failpoint::hit("rewrite.sealed");
         self.checkpoint_if_due(&Commit::Committed { version }).await;
         Ok(Rewritten::Committed { version })
     }

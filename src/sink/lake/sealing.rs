@@ -24,6 +24,7 @@ use super::error::LakeError;
 use super::log::{self, Written};
 use super::reread::{self, Reread};
 use super::{Commit, Lake};
+use crate::failpoint;
 use crate::seal::{
     self, Anchor, Change, CommitEntry, Digest, Kind, Leaves, Range, SealKey, SealedBy, SealedFile, Statement, Stored,
 };
@@ -92,14 +93,20 @@ impl Lake {
             let stored = match own {
                 Some(entry) if next == version => {
                     let next_within = self.promise(follows, next).await?;
-                    self.put_seal(self.committers_seal(next, previous, entry, next_within)?).await?
+                    let seal = self.committers_seal(next, previous, entry, next_within)?;
+                    failpoint::hit("seal.begun");
+                    let stored = self.put_seal(seal).await?;
+                    failpoint::hit("seal.written");
+                    stored
                 }
                 _ => match self.wait_for_seal(next).await? {
                     Some(stored) => stored,
                     None => {
                         let follows = if follows == Follows::AsPromised { follows } else { Follows::More };
                         let next_within = self.promise(follows, next).await?;
-                        self.put_seal(self.successors_seal(next, previous, next_within).await?).await?
+                        let seal = self.successors_seal(next, previous, next_within).await?;
+                        failpoint::hit("seal.made_up_for");
+                        self.put_seal(seal).await?
                     }
                 },
             };
@@ -137,7 +144,10 @@ impl Lake {
         let entry = log::encode("HEARTBEAT", about, &[], self.inner.seal.key.as_deref())?;
         let version = tail.version + 1;
         match log::write(self.log(), version, entry.clone()).await {
-            Written::Ours => tail.record(version, []),
+            Written::Ours => {
+                failpoint::hit("seal.heartbeat_written");
+                tail.record(version, []);
+            }
             // Somebody else has shown it.
             Written::Taken => return Ok(()),
             Written::Unclear(error) => return Err(error),
@@ -162,6 +172,7 @@ impl Lake {
         if let Err(error) = place.publish(&Anchor::new(&self.inner.table_id, version, digest)).await {
             warn!(version, error = &error as &dyn std::error::Error, "failed to anchor a seal, the next one covers it");
         }
+        failpoint::hit("seal.anchored");
     }
 
     /// The newest version up to `version` that has a seal. Seals have no holes, so a search finds their end.

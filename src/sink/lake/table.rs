@@ -13,6 +13,7 @@ use super::columns::{PARTITION, WITH_STATISTICS};
 use super::error::LakeError;
 use super::log::{self, CHECKPOINT_INTERVAL, Written};
 use crate::activity::arrow::schema;
+use crate::failpoint;
 use crate::seal::SealKey;
 
 const READER_VERSION: i32 = 1;
@@ -52,7 +53,9 @@ pub(super) async fn prepare(
         };
         let entry = log::encode(operation, about, &actions, key)?;
         // Whoever won the version, the next round reads what is there now.
-        match log::write(log, version, entry.clone()).await {
+        let written = log::write(log, version, entry.clone()).await;
+        failpoint::hit("lake.table_written");
+        match written {
             Written::Ours => own = Some((version, entry)),
             Written::Unclear(error) if !error.is_transient() => return Err(error),
             Written::Taken | Written::Unclear(_) => {}

@@ -15,6 +15,9 @@ use crate::rejection::Rejection;
 
 /// Names of headers that are ours. An incoming header that starts so is somebody else's claim.
 const OWN_HEADERS: &str = "actorline-";
+pub(super) const POSITION_HEADER: &str = "actorline-position";
+/// The topic's UUID, beside dead letters. Activities have it in their value.
+pub(super) const TOPIC_ID_HEADER: &str = "actorline-topic-id";
 
 /// What a record weighs beside its key, value and headers, with room for the batch around it.
 ///
@@ -118,7 +121,7 @@ impl Batch {
             _ => 0,
         };
         self.header("actorline-kind", "activity");
-        self.header("actorline-position", &format!("{}/{index}", record.position));
+        self.header(POSITION_HEADER, &format!("{}/{index}", record.position));
         self.header("actorline-source", activity.text(Column::Source).unwrap_or_default());
         self.header("actorline-mapping-version", activity.text(Column::MappingVersion).unwrap_or_default());
         let key = activity
@@ -145,7 +148,10 @@ impl Batch {
             return;
         }
         let first_header = self.headers.len();
-        self.header("actorline-position", &format!("{}/0", record.position));
+        self.header(POSITION_HEADER, &format!("{}/0", record.position));
+        if let Some(topic_id) = &record.topic_id {
+            self.header(TOPIC_ID_HEADER, topic_id);
+        }
         self.header("actorline-stage", rejection.stage.as_str());
         self.header("actorline-reason", rejection.reason.as_str());
         self.header("actorline-detail", &rejection.detail);

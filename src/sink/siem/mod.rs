@@ -5,6 +5,7 @@
 //! and the group's position tells which of the two it was. Never retries a batch by itself, never waits without end.
 
 mod batch;
+mod positions;
 mod shed;
 
 use std::time::{Duration, Instant};
@@ -18,7 +19,9 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use tracing::warn;
 
 pub use self::batch::{Batch, Destination, Encoding, Record};
+pub use self::positions::last_positions;
 pub use self::shed::RECORD_BYTES_MIN;
+use crate::failpoint;
 
 /// When the broker aborts a transaction whose producer is gone. Until then readers of the touched partitions wait.
 const TRANSACTION_TIMEOUT: &str = "15000";
@@ -28,6 +31,9 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 const INIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long aborting may take; what is not aborted by then is left to the next producer.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A commit that took longer may have been sent more than once: the client repeats it by itself, at the earliest when a
+/// request has timed out after five seconds.
+const REPEATED_AFTER: Duration = Duration::from_secs(3);
 /// How long to wait for the broker to take records before offering the next.
 const QUEUE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -81,6 +87,8 @@ impl SiemError {
 pub struct SiemSink {
     settings: Settings,
     producer: BaseProducer,
+    /// The last commit went through, but an earlier sending of it may still be under way.
+    must_replace: bool,
 }
 
 impl SiemSink {
@@ -90,7 +98,7 @@ impl SiemSink {
     /// If the brokers do not answer in time or refuse.
     pub fn connect(settings: Settings) -> Result<SiemSink, SiemError> {
         let producer = connect(&settings)?;
-        Ok(SiemSink { settings, producer })
+        Ok(SiemSink { settings, producer, must_replace: false })
     }
 
     /// Replaces the producer, so that nothing of an unclear batch can arrive any more.
@@ -102,6 +110,7 @@ impl SiemSink {
     /// As [`SiemSink::connect`]; the sink can be asked again.
     pub fn replace_producer(&mut self) -> Result<(), SiemError> {
         self.producer = connect(&self.settings)?;
+        self.must_replace = false;
         Ok(())
     }
 
@@ -112,20 +121,38 @@ impl SiemSink {
         positions: &TopicPartitionList,
         generation: &ConsumerGroupMetadata,
     ) -> Outcome {
+        // In the same epoch what is under way would end this transaction, wherever it stands.
+        if self.must_replace
+            && let Err(SiemError::Create(error) | SiemError::Init { source: error, .. }) = self.replace_producer()
+        {
+            return Outcome::Unclear(error);
+        }
         let deadline = Instant::now() + COMMIT_TIMEOUT;
         if let Err(error) = self.producer.begin_transaction() {
             return Outcome::Unclear(error);
         }
-        for record in batches.iter().flat_map(Batch::records) {
+        failpoint::hit("siem.begun");
+        let num_records: usize = batches.iter().map(Batch::len).sum();
+        for (index, record) in batches.iter().flat_map(Batch::records).enumerate() {
+            if index == num_records / 2 {
+                failpoint::hit("siem.half_sent");
+            }
             if let Err(error) = self.send(&record, deadline) {
                 return self.abort(error);
             }
         }
+        failpoint::hit("siem.all_sent");
         if let Err(error) = self.producer.send_offsets_to_transaction(positions, generation, remaining(deadline)) {
             return self.sort(error);
         }
+        failpoint::hit("siem.positions_sent");
+        let begun = Instant::now();
         match self.producer.commit_transaction(remaining(deadline)) {
-            Ok(()) => Outcome::Committed,
+            Ok(()) => {
+                failpoint::hit("siem.committed");
+                self.must_replace = begun.elapsed() > REPEATED_AFTER;
+                Outcome::Committed
+            }
             Err(error) => self.sort(error),
         }
     }
@@ -171,8 +198,12 @@ impl SiemSink {
     }
 
     fn abort(&self, error: KafkaError) -> Outcome {
+        failpoint::hit("siem.aborting");
         match self.producer.abort_transaction(ABORT_TIMEOUT) {
-            Ok(()) => Outcome::Aborted(error),
+            Ok(()) => {
+                failpoint::hit("siem.aborted");
+                Outcome::Aborted(error)
+            }
             Err(abort_error) => {
                 warn!(error = %abort_error, "failed to abort a transaction, replacing the producer");
                 Outcome::Unclear(error)
@@ -196,9 +227,11 @@ fn connect(settings: &Settings) -> Result<BaseProducer, SiemError> {
         .set("acks", "all")
         .set("partitioner", "murmur2_random");
     let producer: BaseProducer = config.create().map_err(SiemError::Create)?;
+    failpoint::hit("siem.connecting");
     producer
         .init_transactions(INIT_TIMEOUT)
         .map_err(|source| SiemError::Init { transactional_id: settings.transactional_id.clone(), source })?;
+    failpoint::hit("siem.connected");
     Ok(producer)
 }
 

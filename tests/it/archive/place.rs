@@ -126,12 +126,13 @@ impl Archive {
         let mut rows: Vec<Row<'_>> = [6, 8].map(at).to_vec();
         rows.extend((0..3).map(|index| Row { index, count: 3, ..at(5) }));
         rows.push(Row { count: 0, ..at(9) });
-        let advance = Advance { from: NextOffset(5), to: NextOffset(11), undelivered: vec![(7, 8), (10, 11)] };
+        let advance =
+            Advance { from: NextOffset(5), to: NextOffset(11), gap: None, undelivered: vec![(7, 8), (10, 11)] };
         let files = lake.write_files(&[batch(&rows)]).await.expect("files");
         lake.commit(GROUP, files, &[(partition(0), advance)].into()).await.expect("a commit");
         commit_range(&lake, 1, 0, 4).await.expect("a commit");
         let days: Vec<Row<'_>> = (11..31).map(|offset| Row { day: DAY + (offset % 2) as i32, ..at(offset) }).collect();
-        let advance = Advance { from: NextOffset(11), to: NextOffset(31), undelivered: Vec::new() };
+        let advance = Advance { from: NextOffset(11), to: NextOffset(31), gap: None, undelivered: Vec::new() };
         let files = lake.write_files(&[batch(&days)]).await.expect("files");
         lake.commit(GROUP, files, &[(partition(0), advance)].into()).await.expect("a commit");
         commit_range(&lake, 1, 4, 8).await.expect("a commit");

@@ -85,6 +85,34 @@ impl<'a> Topic<'a> {
         producer.flush(TIMEOUT).expect("the records are sent");
     }
 
+    /// Deletes the topic and makes it anew: it has another id, and begins at 0 again.
+    pub fn make_anew(&self) {
+        let admin: AdminClient<DefaultClientContext> = config(self.broker).create().expect("an admin client");
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        let deleted = futures::executor::block_on(admin.delete_topics(&[&self.name], &options));
+        deleted.expect("the broker answers").into_iter().for_each(|result| {
+            result.expect("the topic is deleted");
+        });
+        let topic = NewTopic::new(&self.name, self.num_partitions, TopicReplication::Fixed(1));
+        let begun = Instant::now();
+        loop {
+            let created = futures::executor::block_on(admin.create_topics([&topic], &options));
+            match created.expect("the broker answers").into_iter().next() {
+                Some(Ok(_)) => return,
+                // The old one goes in its own time.
+                other => assert!(begun.elapsed() < TIMEOUT, "`{}` was not made anew: {other:?}", self.name),
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Where each partition ends.
+    pub fn ends(&self) -> BTreeMap<i32, i64> {
+        let consumer: BaseConsumer = config(self.broker).create().expect("a consumer");
+        let end = |partition| consumer.fetch_watermarks(&self.name, partition, TIMEOUT).expect("an answer").1;
+        (0..self.num_partitions).map(|partition| (partition, end(partition))).collect()
+    }
+
     /// Changes one of the topic's settings.
     pub fn alter(&self, setting: &str, value: &str) {
         let admin: AdminClient<DefaultClientContext> = config(self.broker).create().expect("an admin client");
@@ -162,6 +190,30 @@ pub fn delete_group(broker: &Broker, group: &str) {
         }
         assert!(begun.elapsed() < TIMEOUT, "`{group}` could not be deleted");
         std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The group's positions in `topic`, once no transaction touches them any more.
+pub fn group_positions(broker: &Broker, group: &str, topic: &Topic<'_>) -> BTreeMap<i32, i64> {
+    let mut config = config(broker);
+    config.set("group.id", group).set("isolation.level", "read_committed");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    for partition in 0..topic.num_partitions {
+        list.add_partition(&topic.name, partition);
+    }
+    let begun = Instant::now();
+    loop {
+        match consumer.committed_offsets(list.clone(), TIMEOUT) {
+            Ok(answer) => {
+                let positions = answer.elements().into_iter().filter_map(|found| match found.offset() {
+                    Offset::Offset(next) => Some((found.partition(), next)),
+                    _ => None,
+                });
+                return positions.collect();
+            }
+            Err(error) => assert!(begun.elapsed() < TIMEOUT, "the positions of `{group}`: {error}"),
+        }
     }
 }
 

@@ -7,8 +7,8 @@ mod broker;
 mod client;
 mod java;
 
-pub use self::broker::Broker;
-pub use self::client::{Sent, Topic, delete_group};
+pub use self::broker::{Behind, Broker};
+pub use self::client::{Sent, Topic, delete_group, group_positions};
 
 use std::sync::OnceLock;
 

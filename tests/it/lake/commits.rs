@@ -156,7 +156,7 @@ async fn an_advance_that_cannot_be_is_refused() {
     let impossible =
         [(5, 5, vec![]), (6, 5, vec![]), (0, 10, vec![(5, 4)]), (0, 10, vec![(5, 7), (6, 8)]), (0, 10, vec![(8, 11)])];
     for (from, to, undelivered) in impossible {
-        let advance = Advance { from: NextOffset(from), to: NextOffset(to), undelivered };
+        let advance = Advance { from: NextOffset(from), to: NextOffset(to), gap: None, undelivered };
         let advances = BTreeMap::from([(partition(0), advance)]);
         let refused = lake.commit(GROUP, Vec::new(), &advances).await;
         assert!(matches!(refused, Err(LakeError::Refused(_))), "{refused:?}");
@@ -167,7 +167,7 @@ async fn an_advance_that_cannot_be_is_refused() {
 async fn a_commit_names_its_ranges_and_what_was_never_delivered() {
     let (folder, location) = folder();
     let lake = Lake::open(&location).await.expect("a lake");
-    let advance = Advance { from: NextOffset(0), to: NextOffset(10), undelivered: vec![(3, 5), (9, 10)] };
+    let advance = Advance { from: NextOffset(0), to: NextOffset(10), gap: None, undelivered: vec![(3, 5), (9, 10)] };
     let files = lake.write_files(&[batch(&[at(0)])]).await.expect("files");
     lake.commit(GROUP, files, &BTreeMap::from([(partition(2), advance)])).await.expect("a commit");
 

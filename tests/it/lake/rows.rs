@@ -79,7 +79,7 @@ pub fn partition(number: i32) -> TopicPartition {
 }
 
 pub fn advance(number: i32, from: i64, to: i64) -> BTreeMap<TopicPartition, Advance> {
-    let advance = Advance { from: NextOffset(from), to: NextOffset(to), undelivered: Vec::new() };
+    let advance = Advance { from: NextOffset(from), to: NextOffset(to), gap: None, undelivered: Vec::new() };
     BTreeMap::from([(partition(number), advance)])
 }
 

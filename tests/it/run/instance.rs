@@ -37,9 +37,15 @@ pub struct Scene<'a> {
     pub dead_letters: Topic<'a>,
     pub group: String,
     pub folder: TempDir,
-    broker: &'a Broker,
+    pub broker: &'a Broker,
+    /// Where instances find the broker, if not at its own address.
+    pub brokers: Option<String>,
+    /// Where the lake lies, if not in the scene's folder.
+    pub lake_url: Option<String>,
     /// Lines of the configuration's `lake` beside its url.
     pub lake_settings: String,
+    /// What instances find in their environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl<'a> Scene<'a> {
@@ -54,7 +60,10 @@ impl<'a> Scene<'a> {
             group: broker.unique("group"),
             folder,
             broker,
+            brokers: None,
+            lake_url: None,
             lake_settings: "commit_interval_ms: 700".to_string(),
+            environment: Vec::new(),
         }
     }
 
@@ -71,17 +80,17 @@ impl<'a> Scene<'a> {
   properties: {{ session.timeout.ms: '3000', heartbeat.interval.ms: '500', transaction.timeout.ms: '5000' }}
 topics: {{ {}: auto }}
 mappings: {}
-lake: {{ url: 'file://{}', {} }}
+lake: {{ url: '{}', {} }}
 siem: {{ topic: {}, commit_interval_ms: 50 }}
 dead_letters: {{ topic: {} }}
 telemetry: {{ listen: '{listen}' }}
 ",
-            self.broker.address(),
+            self.brokers.as_deref().unwrap_or(self.broker.address()),
             self.group,
             instance.replace(", ", "\n  "),
             self.input.name,
             self.folder.path().join("mappings").display(),
-            self.lake_path().display(),
+            self.lake_url.clone().unwrap_or_else(|| format!("file://{}", self.lake_path().display())),
             self.lake_settings,
             self.siem.name,
             self.dead_letters.name,
@@ -112,10 +121,28 @@ telemetry: {{ listen: '{listen}' }}
         (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// What `actorline positions` prints.
+    pub fn positions(&self) -> String {
+        let path = self.folder.path().join("positions.yaml");
+        fs::write(&path, self.configuration(None, free_address())).expect("a configuration");
+        let command = Command::new(env!("CARGO_BIN_EXE_actorline")).args(["positions", "--config"]).arg(&path).output();
+        let output = command.expect("actorline starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
     pub fn start(&self, name: &str, instance: Option<&str>) -> Instance {
         let listen = free_address();
         let configuration = self.configuration(instance, listen);
-        Instance::start(self.folder.path(), name, &configuration, listen)
+        Instance::start_in(self.folder.path(), name, &configuration, listen, &self.environment)
+    }
+}
+
+impl Scene<'_> {
+    /// An instance without a name, whatever the others find in their environment.
+    pub fn start_undisturbed(&self, name: &str) -> Instance {
+        let listen = free_address();
+        Instance::start(self.folder.path(), name, &self.configuration(None, listen), listen)
     }
 }
 
@@ -128,13 +155,26 @@ pub struct Instance {
 
 impl Instance {
     pub fn start(folder: &Path, name: &str, configuration: &str, listen: SocketAddr) -> Instance {
+        Instance::start_in(folder, name, configuration, listen, &[])
+    }
+
+    fn start_in(
+        folder: &Path,
+        name: &str,
+        configuration: &str,
+        listen: SocketAddr,
+        environment: &[(String, String)],
+    ) -> Instance {
         let path = folder.join(format!("{name}.yaml"));
         fs::write(&path, configuration).expect("a configuration");
         let log = folder.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_actorline"))
+        // Measuring takes an optimized build; failpoints are only in this one.
+        let program = std::env::var("ACTORLINE_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_actorline").to_string());
+        let child = Command::new(program)
             .args(["run", "--config"])
             .arg(&path)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(output)
             .spawn()
@@ -163,9 +203,14 @@ impl Instance {
         assert!(status.success());
     }
 
+    /// SIGTERM.
+    pub fn ask_to_stop(&self) {
+        self.signal("TERM");
+    }
+
     /// SIGTERM, and how the process ended.
     pub fn terminate(mut self) -> ExitStatus {
-        self.signal("TERM");
+        self.ask_to_stop();
         self.child.wait().expect("gone")
     }
 
@@ -177,6 +222,10 @@ impl Instance {
 
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("asked").is_some()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn log(&self) -> String {

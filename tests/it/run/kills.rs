@@ -8,10 +8,11 @@ use rdkafka::producer::Producer;
 use super::instance::{Instance, Scene, SetWhenDropped, event, eventually};
 use super::outcome::Outcome;
 use super::seals::{assert_valid, sealed, verify};
+use crate::faults::rounds;
 use crate::kafka::broker;
 
 const NUM_PARTITIONS: i32 = 6;
-const NUM_ROUNDS: usize = 10;
+const NUM_KILLS: usize = 10;
 
 /// Two of the instances keep their names when they come back, so that the broker knows them again and fences what they
 /// left; the third is another instance each time, whose partitions go to the others first.
@@ -32,7 +33,7 @@ fn killed_instances_lose_nothing_and_double_nothing() {
         let _over = SetWhenDropped(&is_over);
         let mut running: Vec<Instance> =
             INSTANCES.iter().map(|(name, instance)| scene.start(name, *instance)).collect();
-        for _ in 0..NUM_ROUNDS {
+        for _ in 0..NUM_KILLS * rounds().unwrap_or(1) {
             std::thread::sleep(Duration::from_millis(300 + random.below(2_500)));
             let victim = random.index(INSTANCES.len());
             let (name, instance) = INSTANCES[victim];
@@ -140,20 +141,20 @@ fn produce(scene: &Scene<'_>, is_over: &AtomicBool, mut random: Random) {
     }
 }
 
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     let given = std::env::var("ACTORLINE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     given.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0)
 }
 
 /// Splitmix64: enough to choose victims and moments.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn index(&mut self, len: usize) -> usize {
+    pub fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).expect("less than a usize")
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

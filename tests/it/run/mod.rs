@@ -3,9 +3,10 @@
 mod corruption;
 mod ends;
 mod figures;
-mod instance;
-mod kills;
-mod outcome;
+pub mod instance;
+pub mod kills;
+pub mod outcome;
 mod rebalances;
-mod seals;
+mod refusals;
+pub mod seals;
 mod trouble;

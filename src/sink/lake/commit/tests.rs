@@ -169,7 +169,7 @@ fn partition() -> TopicPartition {
 }
 
 async fn commit(lake: &Lake, from: i64, to: i64) -> std::result::Result<Commit, LakeError> {
-    let advance = Advance { from: NextOffset(from), to: NextOffset(to), undelivered: Vec::new() };
+    let advance = Advance { from: NextOffset(from), to: NextOffset(to), gap: None, undelivered: Vec::new() };
     lake.commit(GROUP, Vec::new(), &[(partition(), advance)].into()).await
 }
 
