@@ -14,6 +14,7 @@ use crate::failpoint;
 use crate::seal::Anchor;
 use crate::sink::lake::anchor::{AnchorError, AnchorPlace};
 use crate::sink::lake::leaves::DELETIONS;
+use crate::sink::lake::rejected::REJECTED;
 use crate::sink::lake::{History, Lake, LakeError, TABLE};
 
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ pub enum VacuumError {
 pub async fn vacuum(lake: &Lake, options: &Options) -> Result<Vec<Vacuumed>, VacuumError> {
     // Before the log: a file that is written from here on is not in the list.
     let mut objects = Vec::new();
-    for folder in [TABLE, DELETIONS] {
+    for folder in [TABLE, DELETIONS, REJECTED] {
         objects.extend(list(lake.store().as_ref(), folder).await?);
     }
     lake.seal_what_others_left().await?;

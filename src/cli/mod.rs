@@ -14,7 +14,9 @@ pub mod output;
 mod positions;
 mod query;
 mod records;
+mod redrive;
 mod registry;
+mod replay;
 mod report;
 mod run;
 
@@ -46,6 +48,10 @@ enum Command {
     /// Prove what lies in the lake, and keep it as long as it has to be kept
     #[command(subcommand)]
     Archive(archive::ArchiveCommand),
+    /// Derive what lies in the lake again, by the mappings and the registry of today
+    Replay(replay::Arguments),
+    /// Put dead letters through the mappings of today
+    Redrive(redrive::Arguments),
     /// Ask the lake in SQL
     Query(query::QueryArguments),
     /// What a lake, or files, say as a whole
@@ -129,7 +135,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Mapping(arguments) => mapping::run(arguments),
         Command::Query(arguments) => query::run(arguments),
+        Command::Redrive(arguments) => redrive::run(arguments),
         Command::Registry(command) => registry::run(command),
+        Command::Replay(arguments) => replay::run(arguments),
         Command::Report(command) => report::run(command),
         Command::Run(arguments) => run::run(arguments),
         Command::Positions(arguments) => positions::run(arguments),

@@ -149,7 +149,7 @@ async fn append(lake: &Lake, batch: RecordBatch) -> Result<(), LakeError> {
     Ok(())
 }
 
-fn seal_settings(key: Option<&Path>) -> Result<SealSettings, Failure> {
+pub(super) fn seal_settings(key: Option<&Path>) -> Result<SealSettings, Failure> {
     let Some(path) = key else { return Ok(SealSettings::default()) };
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read the key `{}`", path.display()))
@@ -160,7 +160,7 @@ fn seal_settings(key: Option<&Path>) -> Result<SealSettings, Failure> {
     Ok(SealSettings { key: Some(Arc::new(key)), ..SealSettings::default() })
 }
 
-fn lake_failure(error: LakeError) -> Failure {
+pub(super) fn lake_failure(error: LakeError) -> Failure {
     match error {
         LakeError::Refused(_) => Failure::BadConfiguration(error.into()),
         _ => Failure::Outside(error.into()),

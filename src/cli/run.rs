@@ -59,9 +59,9 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
 
 /// What a lake or the kafka client refuses of the configuration is a mistake to mend, not trouble that another start may
 /// pass.
-fn failure(error: RunError) -> Failure {
+pub(super) fn failure(error: RunError) -> Failure {
     match error {
-        RunError::Lake(LakeError::Refused(_)) | RunError::Input(InputError::Create(_)) => {
+        RunError::Lake(LakeError::Refused(_) | LakeError::Absent(_)) | RunError::Input(InputError::Create(_)) => {
             Failure::BadConfiguration(error.into())
         }
         _ => Failure::Outside(error.into()),

@@ -5,4 +5,7 @@
 pub mod cases;
 pub mod coverage;
 pub mod normalize;
+pub mod rederive;
+pub mod redrive;
+pub mod replay;
 pub mod run;

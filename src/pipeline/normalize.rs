@@ -34,6 +34,9 @@ pub const UNRECOGNISED: &str = "unrecognised";
 /// Hex digits of the generation's name: enough that no two of an archive's generations meet, short enough to read.
 const NUM_GENERATION_DIGITS: usize = 12;
 
+/// The name in a row's context of the attempt at a dead letter that it came from.
+const ATTEMPT: &str = "redrive.attempt";
+
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// How far ahead of its receipt an event may claim to be before it is flagged: clocks drift, days do not.
@@ -75,11 +78,22 @@ pub enum SourceChoice {
 pub struct Scratch {
     record: Bump,
     /// What is made for one event, so that a record of many costs no more than its largest.
-    event: Bump,
+    pub(super) event: Bump,
 }
 
 /// Most memory that a scratch keeps between records; one huge record should not hold its memory for good.
 const SCRATCH_NUM_BYTES_KEPT: usize = 16 * 1024 * 1024;
+
+impl Scratch {
+    pub(super) fn reset(&mut self) {
+        for arena in [&mut self.record, &mut self.event] {
+            if arena.allocated_bytes() > SCRATCH_NUM_BYTES_KEPT {
+                *arena = Bump::new();
+            }
+            arena.reset();
+        }
+    }
+}
 
 impl Normalizer {
     pub fn new(library: Arc<Library>, registry: Arc<Registry>) -> Normalizer {
@@ -130,16 +144,26 @@ impl Normalizer {
         scratch: &mut Scratch,
         emit: &mut dyn FnMut(&Activity<'_>, Option<&Rejection>),
     ) {
-        for arena in [&mut scratch.record, &mut scratch.event] {
-            if arena.allocated_bytes() > SCRATCH_NUM_BYTES_KEPT {
-                *arena = Bump::new();
-            }
-            arena.reset();
-        }
+        self.normalize_again(record, route, None, scratch, emit);
+    }
+
+    /// As [`Normalizer::normalize`], for a record that was rejected before: its rows say at which attempt they came to be.
+    pub fn normalize_again(
+        &self,
+        record: &RawRecord,
+        route: &Route,
+        attempt: Option<u64>,
+        scratch: &mut Scratch,
+        emit: &mut dyn FnMut(&Activity<'_>, Option<&Rejection>),
+    ) {
+        scratch.reset();
         let arena = &scratch.record;
         match envelope::cut(record, arena) {
             Ok(mut events) => {
                 self.complete_context(&mut events, record, route);
+                for event in &mut events {
+                    event.context.extend(attempt.map(|attempt| (ATTEMPT.to_string(), attempt.to_string())));
+                }
                 self.events(record, route, &events, arena, &mut scratch.event, emit);
             }
             Err(rejection) => {
@@ -328,7 +352,7 @@ impl Normalizer {
         row.set(Column::RawEncoding, Value::Text(raw.encoding));
     }
 
-    fn unmapped<'a>(&'a self, event: &RawEvent<'a>, issue: &'a str, arena: &'a Bump) -> Activity<'a> {
+    pub(super) fn unmapped<'a>(&'a self, event: &RawEvent<'a>, issue: &'a str, arena: &'a Bump) -> Activity<'a> {
         let mut row = self.bare(Status::Unmapped, &hash_event(event.raw), arena);
         row.set(Column::Issues, Value::TextList(arena.alloc_slice_copy(&[issue])));
         row
@@ -388,7 +412,7 @@ fn excess(num_rows: usize, num_events: usize, num_raw_bytes: usize) -> Option<Re
     })
 }
 
-fn num_rows(prepared: &Result<(&Plan, Prepared<'_>), &str>) -> usize {
+pub(super) fn num_rows(prepared: &Result<(&Plan, Prepared<'_>), &str>) -> usize {
     prepared.as_ref().map_or(1, |(_, prepared)| prepared.num_activities())
 }
 

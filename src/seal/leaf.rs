@@ -18,7 +18,7 @@ use crate::activity::Column;
 use crate::checkpoint::TopicPartition;
 
 /// What arrived: the position, the time of receipt, and everything that a mapping sees. `replay` changes none of it.
-const ARRIVED: [Column; 10] = [
+pub const ARRIVED: [Column; 10] = [
     Column::ReceivedTime,
     Column::InputTopic,
     Column::InputTopicId,

@@ -14,7 +14,7 @@ mod origin;
 mod statement;
 
 pub use self::anchor::Anchor;
-pub use self::change::{Change, Deletion, Derived};
+pub use self::change::{Change, Deletion, Derived, Recut, Redriven, Redriver};
 pub use self::commit::{AddedFile, Claim, CommitEntry, ORIGINS_TAG, SHA256_TAG, SignedClaim, newest_received};
 pub use self::digest::Digest;
 pub use self::key::{KeyError, PublicKey, SealKey};

@@ -69,7 +69,7 @@ impl Gateway {
         panic!("the gateway does not listen on port {}", self.port);
     }
 
-    fn lake(&self) -> LakeLocation {
+    pub fn lake(&self) -> LakeLocation {
         let options = [
             ("aws_endpoint", format!("http://127.0.0.1:{}", self.port)),
             ("aws_allow_http", "true".to_string()),

@@ -1,6 +1,6 @@
 //! The chain: one seal for each version, each naming the one before, signed, and with its commit as it was sealed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::inventory::Inventory;
 use super::report::{Check, Report};
 use super::{Options, Progress, Signatures, log, shortcuts};
 use crate::checkpoint::TopicPartition;
-use crate::seal::{self, Deletion, Digest, Kind, Range, Seal, SealedBy, SealedFile, Statement};
+use crate::seal::{self, Deletion, Digest, Kind, Range, Recut, Redriver, Seal, SealedBy, SealedFile, Statement};
 
 /// A commit without its seal may be under way for so long; a writer waits less before it takes the other for dead.
 const SEAL_TIME: Duration = Duration::from_secs(60);
@@ -28,6 +28,14 @@ pub(super) struct Chain {
     pub files: BTreeMap<String, SealedLive>,
     /// Roots of ranges that were derived anew, in place of those of the commits that brought them.
     pub derived: BTreeMap<(u64, TopicPartition), Digest>,
+    /// Ranges that were given other rows in the place of rejected ones.
+    pub recut: BTreeMap<(u64, TopicPartition), Recut>,
+    /// Ranges that a replay derived anew, so that what was derived of them before is not to be had.
+    pub replayed: BTreeSet<(u64, TopicPartition)>,
+    /// What is left of rejected rows that others took the place of, with the version that did it.
+    pub rejected: Vec<(u64, SealedFile)>,
+    /// The newest batch of dead letters of each group.
+    pub redriven: BTreeMap<Redriver, i64>,
     pub deletions: Vec<(u64, Deletion)>,
     pub sealed_at: BTreeMap<u64, jiff::Timestamp>,
     /// The files that readers see, as the commits have them.

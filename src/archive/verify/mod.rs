@@ -10,6 +10,7 @@ mod chain;
 mod completeness;
 mod inventory;
 mod log;
+mod redriven;
 mod report;
 mod rewrites;
 mod rows;

@@ -53,12 +53,7 @@ impl UpkeepArguments {
         let lake = runtime.block_on(async {
             // Opening for writing would make a lake where there is none.
             let existing = Lake::open_existing(&location).await?;
-            if seal.key.is_none() && existing.is_signed().await? {
-                return Err(LakeError::Refused(
-                    "the lake's seals are signed, and one without a signature is a finding: name the key with --seal-key"
-                        .to_string(),
-                ));
-            }
+            existing.refuse_unsigned(&seal).await?;
             Lake::open_with(&location, seal).await
         });
         drop(inside);

@@ -7,6 +7,7 @@
 mod native;
 mod rebalance;
 mod topic_check;
+mod whole;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use self::rebalance::Context;
 pub use self::rebalance::{Candidate, Notice, Resume, Watermarks};
 pub use self::topic_check::{TopicCheck, TopicCheckError};
+pub use self::whole::{Mark, WholeTopic};
 use crate::checkpoint::{NextOffset, TopicPartition};
 use crate::record::{Position, RawRecord};
 

@@ -13,7 +13,7 @@ mod recover;
 mod resume;
 mod room;
 mod settle;
-mod setup;
+pub(super) mod setup;
 mod shutdown;
 mod siem;
 
@@ -34,7 +34,7 @@ use self::siem::{SiemWriter, SiemWriterError};
 use crate::config::Config;
 use crate::failpoint;
 use crate::input::kafka::{Generation, InputError, KafkaInput, TopicCheck, TopicCheckError};
-use crate::pipeline::normalize::Normalizer;
+use crate::pipeline::normalize::{Normalizer, Route};
 use crate::sink::lake::anchor::AnchorError;
 use crate::sink::lake::{Lake, LakeError};
 use crate::sink::siem::{RECORD_BYTES_MIN, SiemSink};
@@ -112,6 +112,19 @@ pub fn check(config: &Config, runtime: &Handle) -> Result<(), RunError> {
 /// If the lake refuses.
 pub fn open_lake(config: &Config, runtime: &Handle) -> Result<Option<Lake>, RunError> {
     setup::lake(config, runtime)
+}
+
+/// Opens the configured lake for one commit, which promises no further seal.
+///
+/// # Errors
+/// If the lake refuses.
+pub async fn open_lake_once(config: &Config) -> Result<Option<Lake>, RunError> {
+    setup::lake_once(config).await
+}
+
+/// What the configuration says of `topic`.
+pub fn route(config: &Config, topic: &str) -> Route {
+    setup::route(&config.topics, topic)
 }
 
 /// Runs until it is asked to stop, and returns once everything that was read is committed.

@@ -27,7 +27,7 @@ const CLIENT_RECORD_BYTES_MAX: usize = 1_000_000;
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What `kafka` of the configuration says for every client.
-pub(super) fn client(kafka: &config::Kafka) -> ClientConfig {
+pub(in crate::pipeline) fn client(kafka: &config::Kafka) -> ClientConfig {
     let mut client = ClientConfig::new();
     for (name, value) in &kafka.properties {
         client.set(name, value);
@@ -37,7 +37,11 @@ pub(super) fn client(kafka: &config::Kafka) -> ClientConfig {
 }
 
 /// Checks that topics are there and how large their records may be.
-pub(super) fn encoding(config: &Config, client: &ClientConfig, runtime: &Handle) -> Result<siem::Encoding, RunError> {
+pub(in crate::pipeline) fn encoding(
+    config: &Config,
+    client: &ClientConfig,
+    runtime: &Handle,
+) -> Result<siem::Encoding, RunError> {
     let outputs = output_topics(config);
     let inputs = config.topics.iter().map(|topic| &topic.name).filter(|name| !name.is_pattern());
     let topics: Vec<&str> = inputs.map(TopicName::as_str).chain(outputs.iter().copied()).collect();
@@ -78,7 +82,7 @@ pub(super) fn encoding(config: &Config, client: &ClientConfig, runtime: &Handle)
 /// Where the lake lies, checked as far as that goes without asking anybody.
 ///
 /// Mistakes show before any connection is made, also where the brokers are away.
-pub(super) fn lake_location(config: &Config) -> Result<Option<LakeLocation>, RunError> {
+pub(in crate::pipeline) fn lake_location(config: &Config) -> Result<Option<LakeLocation>, RunError> {
     let Some(lake) = &config.lake else { return Ok(None) };
     let location = LakeLocation { url: lake.url.to_string(), options: lake.options.clone() };
     location.check().map_err(RunError::Lake)?;
@@ -90,6 +94,16 @@ pub(super) fn lake(config: &Config, runtime: &Handle) -> Result<Option<Lake>, Ru
     let Some(location) = lake_location(config)? else { return Ok(None) };
     let seal = seal_settings(config)?;
     runtime.block_on(Lake::open_with(&location, seal)).map(Some).map_err(RunError::Lake)
+}
+
+/// Opens the lake, which has to be there, for a command that ends by itself, after which nobody may beat.
+pub(in crate::pipeline) async fn lake_once(config: &Config) -> Result<Option<Lake>, RunError> {
+    let Some(location) = lake_location(config)? else { return Ok(None) };
+    let seal = SealSettings { heartbeat_interval: None, ..seal_settings(config)? };
+    // One that is not there would be made, empty.
+    let existing = Lake::open_existing(&location).await.map_err(RunError::Lake)?;
+    existing.refuse_unsigned(&seal).await.map_err(RunError::Lake)?;
+    Lake::open_with(&location, seal).await.map(Some).map_err(RunError::Lake)
 }
 
 fn seal_settings(config: &Config) -> Result<SealSettings, RunError> {
@@ -114,7 +128,11 @@ fn seal_settings(config: &Config) -> Result<SealSettings, RunError> {
     })
 }
 
-pub(super) fn siem_settings(config: &Config, client: &ClientConfig, instance: &str) -> Option<siem::Settings> {
+pub(in crate::pipeline) fn siem_settings(
+    config: &Config,
+    client: &ClientConfig,
+    instance: &str,
+) -> Option<siem::Settings> {
     if config.siem.is_none() && config.dead_letters.is_none() {
         return None;
     }
@@ -140,7 +158,7 @@ pub(super) fn subscription(topics: &[config::Topic]) -> Vec<String> {
 }
 
 /// What the configuration says of `topic`: under its own name, else under the first pattern that fits.
-pub(super) fn route(topics: &[config::Topic], topic: &str) -> Route {
+pub(in crate::pipeline) fn route(topics: &[config::Topic], topic: &str) -> Route {
     let exact = topics.iter().find(|candidate| candidate.name.as_str() == topic);
     let found = exact.or_else(|| topics.iter().find(|candidate| candidate.name.matches(topic)));
     found.map_or(Route { source: SourceChoice::Auto, set: Vec::new() }, |found| Route {

@@ -4,15 +4,19 @@
 //! before, so that nobody tidies up what somebody else has tampered with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use deltalake::kernel::Version;
 use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
 
 use super::Lake;
 use super::error::LakeError;
 use super::log;
-use crate::seal::{self, CommitEntry, Digest, Kind, Range, SealedFile, Statement};
+use crate::activity::Column;
+use crate::checkpoint::TopicPartition;
+use crate::seal::{self, Change, CommitEntry, Digest, Kind, Range, Redriver, SealedFile, Statement};
 
 /// Versions read at the same time: each is two small requests.
 const NUM_VERSIONS_AT_ONCE: usize = 16;
@@ -28,13 +32,27 @@ pub struct History {
     pub live: BTreeMap<String, LiveFile>,
     /// The commits that brought rows.
     pub commits: BTreeMap<Version, SealedCommit>,
+    /// The roots that the rows of each range have by now, by the version that brought them.
+    pub roots: BTreeMap<(Version, TopicPartition), Roots>,
+    /// The newest batch of dead letters that each group has brought.
+    pub redriven: BTreeMap<Redriver, i64>,
+    /// What holds the leaves of rows that were deleted.
+    pub deletions: Vec<SealedFile>,
     /// The files that a sealed commit took out of the table, with its version.
     pub removed: BTreeMap<String, Version>,
-    /// Everything else that some commit names: files of commits that are findings or are not sealed yet, and the leaves
-    /// of deletions.
+    /// Everything else that some commit names: files of commits that are findings or are not sealed yet, the leaves of
+    /// deletions, and what is left of rejected rows.
     pub named: BTreeSet<String>,
     /// When each version was sealed.
     pub sealed_at: BTreeMap<Version, jiff::Timestamp>,
+}
+
+/// The rows of one range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roots {
+    pub rows: u64,
+    pub raw: Digest,
+    pub derived: Digest,
 }
 
 /// A file that readers see.
@@ -60,11 +78,20 @@ impl Lake {
     /// If the chain is broken: then `archive verify` says how, and nothing may be rewritten.
     pub async fn history(&self) -> Result<History, LakeError> {
         let mut history = History::default();
-        let mut versions = stream::iter(0..)
+        self.read_history_on(&mut history).await?;
+        Ok(history)
+    }
+
+    /// Goes on where `history` was read to.
+    ///
+    /// # Errors
+    /// As [`Lake::history`].
+    pub async fn read_history_on(&self, history: &mut History) -> Result<(), LakeError> {
+        let mut version = history.seals.last_key_value().map_or(0, |(version, _)| version + 1);
+        let mut versions = stream::iter(version..)
             .map(|version| self.read_version(version))
             .buffered(NUM_VERSIONS_AT_ONCE)
             .try_take_while(|read| std::future::ready(Ok(read.is_some())));
-        let mut version = 0;
         while let Some(Some((seal, entry))) = versions.try_next().await? {
             history.take(version, &seal, &entry).map_err(|why| broken(version, &why))?;
             version += 1;
@@ -77,7 +104,7 @@ impl Lake {
             history.note_names(CommitEntry::parse(&entry).map_err(|why| broken(version, &why))?);
             version += 1;
         }
-        Ok(history)
+        Ok(())
     }
 
     async fn read_version(&self, version: Version) -> Result<Option<(Bytes, Bytes)>, LakeError> {
@@ -89,6 +116,15 @@ impl Lake {
     async fn read_entry(&self, version: Version) -> Result<Option<Bytes>, LakeError> {
         let entry = self.log().read_commit_entry(version).await;
         entry.map_err(|error| LakeError::new(format!("read commit `{version}` of the lake's table"), error))
+    }
+}
+
+impl LiveFile {
+    /// The smallest and the largest number that may stand in `column`, as far as its statistics tell.
+    pub fn bounds(&self, column: Column) -> RangeInclusive<i64> {
+        let statistics: Option<Value> = self.statistics.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let bound = |name: &str| statistics.as_ref()?.get(name)?.get(column.name())?.as_i64();
+        bound("minValues").unwrap_or(i64::MIN)..=bound("maxValues").unwrap_or(i64::MAX)
     }
 }
 
@@ -136,17 +172,46 @@ impl History {
             let (received_date, statistics) = about.map_or((None, None), |it| (it.received_date, it.statistics));
             self.live.insert(file.path.clone(), LiveFile { file, received_date, statistics });
         }
-        self.named.extend(change.and_then(|change| change.deletion).map(|deletion| deletion.leaves.path));
+        if let Some(change) = change {
+            self.take_change(change)?;
+        }
         if kind == Kind::Append {
+            for range in &ranges {
+                let Range { rows, raw_root, derived_root, .. } = *range;
+                let roots = Roots { rows, raw: raw_root, derived: derived_root };
+                self.roots.insert((version, range.partition()), roots);
+            }
             self.commits.insert(version, SealedCommit { group: commit.group.unwrap_or_default(), ranges });
+        }
+        Ok(())
+    }
+
+    fn take_change(&mut self, change: Change) -> Result<(), String> {
+        for derived in change.derived {
+            let roots = self.roots.get_mut(&(derived.version, derived.partition()));
+            roots.ok_or("it derives rows anew that no commit brought")?.derived = derived.derived_root;
+        }
+        if let Some(redriven) = change.redriven {
+            for range in &redriven.ranges {
+                let roots = self.roots.get_mut(&(range.version, range.partition()));
+                *roots.ok_or("it redrives rows that no commit brought")? =
+                    Roots { rows: range.rows, raw: range.raw_root, derived: range.derived_root };
+            }
+            self.named.insert(redriven.rejected.path);
+            self.redriven.insert(redriven.by, redriven.number);
+        }
+        if let Some(deletion) = change.deletion {
+            self.named.insert(deletion.leaves.path.clone());
+            self.deletions.push(deletion.leaves);
         }
         Ok(())
     }
 
     fn note_names(&mut self, commit: CommitEntry) {
         self.named.extend(commit.files.into_iter().map(|file| file.path));
-        let change = commit.claim.and_then(|claim| claim.change);
-        self.named.extend(change.and_then(|change| change.deletion).map(|deletion| deletion.leaves.path));
+        let Some(change) = commit.claim.and_then(|claim| claim.change) else { return };
+        self.named.extend(change.deletion.map(|deletion| deletion.leaves.path));
+        self.named.extend(change.redriven.map(|redriven| redriven.rejected.path));
     }
 
     /// The digest of the newest seal.

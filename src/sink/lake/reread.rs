@@ -93,33 +93,36 @@ pub(super) async fn decode<T: Send + 'static>(
 }
 
 fn read_rows(bytes: Bytes, day: Option<&str>) -> Result<(Vec<RecordBatch>, Leaves), Cause> {
-    let schema = schema();
     let (mut batches, mut leaves) = (Vec::new(), Leaves::new());
     for stored in ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(ROWS_AT_ONCE).build()? {
         let stored = stored?;
         leaf::add(&stored, &mut leaves)?;
-        // Leaving a column out would be a loss, and a newer version's may have any meaning.
-        let unknown = stored.schema_ref().fields().iter().find(|field| schema.index_of(field.name()).is_err());
-        if let Some(field) = unknown {
-            return Err(
-                format!("it has the column `{}`: use the version of actorline that knows it", field.name()).into()
-            );
-        }
-        let column = |field: &Arc<arrow::datatypes::Field>| -> Result<ArrayRef, Cause> {
-            match stored.column_by_name(field.name()) {
-                Some(values) => Ok(cast(values, field.data_type())?),
-                None if field.name() == PARTITION.name() => {
-                    let day = day.map(|day| day.parse::<jiff::civil::Date>()).transpose()?;
-                    let days = day.map(|day| (day - jiff::civil::date(1970, 1, 1)).get_days());
-                    Ok(Arc::new(Date32Array::from(vec![days; stored.num_rows()])))
-                }
-                None => Ok(new_null_array(field.data_type(), stored.num_rows())),
-            }
-        };
-        let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
-        batches.push(RecordBatch::try_new(Arc::clone(&schema), columns)?);
+        batches.push(complete(&stored, day)?);
     }
     Ok((batches, leaves))
+}
+
+/// Rows with every column of the lake's schema: what was stored without one is null in it.
+pub(super) fn complete(stored: &RecordBatch, day: Option<&str>) -> Result<RecordBatch, Cause> {
+    let schema = schema();
+    // Leaving a column out would be a loss, and a newer version's may have any meaning.
+    let unknown = stored.schema_ref().fields().iter().find(|field| schema.index_of(field.name()).is_err());
+    if let Some(field) = unknown {
+        return Err(format!("it has the column `{}`: use the version of actorline that knows it", field.name()).into());
+    }
+    let column = |field: &Arc<arrow::datatypes::Field>| -> Result<ArrayRef, Cause> {
+        match stored.column_by_name(field.name()) {
+            Some(values) => Ok(cast(values, field.data_type())?),
+            None if field.name() == PARTITION.name() => {
+                let day = day.map(|day| day.parse::<jiff::civil::Date>()).transpose()?;
+                let days = day.map(|day| (day - jiff::civil::date(1970, 1, 1)).get_days());
+                Ok(Arc::new(Date32Array::from(vec![days; stored.num_rows()])))
+            }
+            None => Ok(new_null_array(field.data_type(), stored.num_rows())),
+        }
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
 }
 
 fn read_leaves(bytes: Bytes, num_rows: u64) -> Result<Reread, Cause> {

@@ -16,6 +16,7 @@ use super::history::{History, LiveFile};
 use super::log::{self, Written};
 use super::{Commit, Follows, Lake};
 use crate::activity::Column;
+use crate::checkpoint::TopicPartition;
 use crate::failpoint;
 use crate::seal::{Change, CommitEntry, ORIGINS_TAG};
 
@@ -43,7 +44,7 @@ pub enum Rewritten {
     Committed {
         version: Version,
     },
-    /// Another rewrite has removed this file since. Nothing was committed.
+    /// Another rewrite has removed this file since, or gave other roots to rows that it shares. Nothing was committed.
     Overtaken {
         path: String,
     },
@@ -55,8 +56,12 @@ impl Lake {
     /// # Errors
     /// If the store does not take it. Then the commit may be there or not; it never is there in part.
     pub async fn rewrite(&self, history: &History, rewrite: Rewrite) -> Result<Rewritten, LakeError> {
-        let removed: BTreeSet<String> = rewrite.removed.iter().map(|live| live.file.path.clone()).collect();
         let commit_id = Uuid::new_v4();
+        let mine = Mine {
+            commit_id,
+            removed: rewrite.removed.iter().map(|live| live.file.path.clone()).collect(),
+            ranges: rewrite.change.ranges(),
+        };
         let about = log::About {
             commit_id,
             group: "",
@@ -70,7 +75,7 @@ impl Lake {
         let mut tail = self.tail().lock().await;
         let (mut seen, mut num_failures, mut num_lost_races) = (history.version, 0, 0);
         let version = loop {
-            let found = self.read_on(&mut seen, commit_id, &removed).await;
+            let found = self.read_on(&mut seen, &mine).await;
             let trouble = match found {
                 Ok(Found::Ours(version)) => break version,
                 Ok(Found::Removed(path)) => return Ok(Rewritten::Overtaken { path }),
@@ -111,26 +116,40 @@ impl Lake {
     }
 
     /// Reads the commits after `seen`.
-    async fn read_on(
-        &self,
-        seen: &mut Version,
-        commit_id: Uuid,
-        removed: &BTreeSet<String>,
-    ) -> Result<Found, LakeError> {
+    async fn read_on(&self, seen: &mut Version, mine: &Mine) -> Result<Found, LakeError> {
         loop {
             let next = *seen + 1;
             let doing = || format!("read commit `{next}` of the lake's table");
             let entry = self.log().read_commit_entry(next).await.map_err(|error| LakeError::new(doing(), error))?;
             let Some(entry) = entry else { return Ok(Found::Nothing) };
             let commit = CommitEntry::parse(&entry).map_err(|why| LakeError::new(doing(), why))?;
-            if commit.commit_id == Some(commit_id) {
+            if commit.commit_id == Some(mine.commit_id) {
                 return Ok(Found::Ours(next));
             }
-            if let Some(path) = commit.removed.into_iter().find(|path| removed.contains(path)) {
-                return Ok(Found::Removed(path));
+            if let Some(path) = mine.is_overtaken_by(&commit) {
+                return Ok(Found::Removed(path.to_string()));
             }
             *seen = next;
         }
+    }
+}
+
+/// What a rewrite is known by, and what nobody else may have changed since.
+struct Mine {
+    commit_id: Uuid,
+    removed: BTreeSet<String>,
+    /// Its roots of these rest on where the rows stood: not even a rewrite of other files of them may come between.
+    ranges: BTreeSet<(Version, TopicPartition)>,
+}
+
+impl Mine {
+    /// A file that the other took away.
+    fn is_overtaken_by<'a>(&self, commit: &'a CommitEntry) -> Option<&'a str> {
+        let same_file = commit.removed.iter().find(|path| self.removed.contains(*path));
+        let change = commit.claim.as_ref().and_then(|claim| claim.change.as_ref());
+        let is_same_range = change.is_some_and(|change| !change.ranges().is_disjoint(&self.ranges));
+        let path = same_file.or_else(|| commit.removed.first().filter(|_| is_same_range));
+        path.map(String::as_str)
     }
 }
 

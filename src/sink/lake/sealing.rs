@@ -160,11 +160,26 @@ impl Lake {
     }
 
     /// Whether the newest seal has a signature, so that one without would be a finding.
-    pub async fn is_signed(&self) -> Result<bool, LakeError> {
+    async fn is_signed(&self) -> Result<bool, LakeError> {
         let version = self.tail().lock().await.version;
         let Some((version, _)) = self.newest_seal(version).await? else { return Ok(false) };
         let seal = self.read_seal(version).await?;
         Ok(seal.and_then(|seal| seal::decode(&seal).ok()).is_some_and(|seal| seal.signature.is_some()))
+    }
+
+    /// Refuses to go on without a key where seals have signatures: one without is a finding for ever.
+    ///
+    /// # Errors
+    /// If that is so, or the newest seal cannot be read.
+    pub async fn refuse_unsigned(&self, seal: &SealSettings) -> Result<(), LakeError> {
+        if seal.key.is_none() && self.is_signed().await? {
+            return Err(LakeError::Refused(
+                "the lake's seals are signed, and one without a signature is a finding: name the key with --seal-key, or as \
+                 lake.seal.key in the configuration"
+                    .to_string(),
+            ));
+        }
+        Ok(())
     }
 
     async fn publish_anchor(&self, version: Version, digest: Digest) {

@@ -14,7 +14,10 @@ use crate::record::RawRecord;
 use crate::rejection::Rejection;
 
 /// Names of headers that are ours. An incoming header that starts so is somebody else's claim.
-const OWN_HEADERS: &str = "actorline-";
+pub const OWN_HEADERS: &str = "actorline-";
+
+/// What stands before the name of such a header in a dead letter.
+pub const RENAMED: &str = "original-";
 pub(super) const POSITION_HEADER: &str = "actorline-position";
 /// The topic's UUID, beside dead letters. Activities have it in their value.
 pub(super) const TOPIC_ID_HEADER: &str = "actorline-topic-id";
@@ -112,6 +115,17 @@ impl Batch {
 
     /// Appends the record of one activity of `record`.
     pub fn push_activity(&mut self, encoding: &Encoding, record: &RawRecord, activity: &Activity<'_>) {
+        self.push_redriven(encoding, record, activity, None);
+    }
+
+    /// As [`Batch::push_activity`]; of a dead letter's activity a header says at which attempt it came to be.
+    pub fn push_redriven(
+        &mut self,
+        encoding: &Encoding,
+        record: &RawRecord,
+        activity: &Activity<'_>,
+        attempt: Option<u64>,
+    ) {
         if !encoding.activities {
             return;
         }
@@ -124,6 +138,9 @@ impl Batch {
         self.header(POSITION_HEADER, &format!("{}/{index}", record.position));
         self.header("actorline-source", activity.text(Column::Source).unwrap_or_default());
         self.header("actorline-mapping-version", activity.text(Column::MappingVersion).unwrap_or_default());
+        if let Some(attempt) = attempt {
+            self.header("actorline-attempt", &attempt.to_string());
+        }
         let key = activity
             .text(Column::ActorId)
             .filter(|id| !id.is_empty() && id.len() <= shed::KEY_BYTES_MAX)
@@ -196,7 +213,7 @@ impl Batch {
         for header in &record.headers {
             let start = self.bytes.len();
             if header.name.starts_with(OWN_HEADERS) {
-                self.bytes.extend_from_slice(b"original-");
+                self.bytes.extend_from_slice(RENAMED.as_bytes());
             }
             self.bytes.extend_from_slice(header.name.as_bytes());
             let name = HeaderName::Theirs(start..self.bytes.len());
@@ -250,7 +267,7 @@ impl<'a> Record<'a> {
 }
 
 fn incoming_headers_size(record: &RawRecord) -> usize {
-    let longer_name = "original-".len();
+    let longer_name = RENAMED.len();
     record
         .headers
         .iter()

@@ -18,7 +18,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tracing::warn;
 
-pub use self::batch::{Batch, Destination, Encoding, Record};
+pub use self::batch::{Batch, Destination, Encoding, OWN_HEADERS, RENAMED, Record};
 pub use self::positions::last_positions;
 pub use self::shed::RECORD_BYTES_MIN;
 use crate::failpoint;
@@ -112,6 +112,19 @@ impl SiemSink {
         self.producer = connect(&self.settings)?;
         self.must_replace = false;
         Ok(())
+    }
+
+    /// Replaces the producer, if the next commit would have to. True if it did: whoever took the transactional id over in the
+    /// meantime is fenced by it, and has maybe committed something.
+    ///
+    /// # Errors
+    /// As [`SiemSink::connect`].
+    pub fn replace_if_due(&mut self) -> Result<bool, SiemError> {
+        let is_due = self.must_replace;
+        if is_due {
+            self.replace_producer()?;
+        }
+        Ok(is_due)
     }
 
     /// Commits `batches` in order together with `positions`, as of the group's `generation`.

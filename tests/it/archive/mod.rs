@@ -1,7 +1,8 @@
 //! `archive` from outside: clean archives, archives that somebody laid hands on, and upkeep that loses nothing.
 
 mod clean;
-mod place;
+pub mod place;
+mod redriven;
 mod retention;
 mod tampering;
 mod upkeep;

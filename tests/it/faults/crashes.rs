@@ -42,7 +42,7 @@ fn an_instance_killed_at_any_failpoint_loses_nothing_and_doubles_nothing() {
     let mut random = Random(seed);
     let only = std::env::var("ACTORLINE_FAULTS_POINT").ok();
     let is_meant = |point: &str| only.as_deref().is_none_or(|only| only == point);
-    let run_points = POINTS.iter().filter(|(point, way)| *way != Way::Upkeep && is_meant(point));
+    let run_points = POINTS.iter().filter(|(point, way)| !matches!(way, Way::Upkeep | Way::Redrive) && is_meant(point));
     for _ in 0..rounds().unwrap_or(1) {
         let times = [Time::First, Time::Random, Time::Last];
         let mut trials: Vec<_> =
@@ -244,7 +244,7 @@ impl Trial<'_> {
                 feed.burst();
                 self.wait_until_over(instance);
             }
-            Way::Upkeep => unreachable!("no instance comes there"),
+            Way::Upkeep | Way::Redrive => unreachable!("no instance comes there"),
         }
     }
 

@@ -84,13 +84,13 @@ fn selection<T: Copy>(mut all: Vec<T>, num: usize) -> Vec<T> {
 }
 
 /// The folder through which failpoints are ordered and counted.
-struct Failpoints {
+pub struct Failpoints {
     folder: PathBuf,
 }
 
 impl Failpoints {
     /// Instances that `scene` starts from now on act on them.
-    fn of(scene: &mut Scene<'_>) -> Failpoints {
+    pub fn of(scene: &mut Scene<'_>) -> Failpoints {
         Failpoints::named(scene, "failpoints")
     }
 
@@ -102,7 +102,7 @@ impl Failpoints {
     }
 
     /// Sends `signal` to whoever comes to `point` once `num_to_pass` hits have passed.
-    fn order(&self, point: &str, num_to_pass: u64, signal: &str) {
+    pub fn order(&self, point: &str, num_to_pass: u64, signal: &str) {
         let path = self.folder.join(point);
         let written = self.folder.join(format!("{point}.new"));
         fs::write(&written, format!("{num_to_pass} {signal}")).expect("an order");
@@ -115,7 +115,7 @@ impl Failpoints {
     }
 
     /// Whether an order still waits to be carried out.
-    fn waits(&self, point: &str) -> bool {
+    pub fn waits(&self, point: &str) -> bool {
         self.folder.join(point).exists()
     }
 }

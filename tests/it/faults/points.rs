@@ -37,6 +37,8 @@ pub enum Way {
     Unsealed,
     /// Files are compacted, and what nobody needs is deleted: `upkeep.rs` runs the commands.
     Upkeep,
+    /// Dead letters are redriven: `redrive/points.rs` runs the command.
+    Redrive,
 }
 
 /// In the order in which a record goes through them.
@@ -86,6 +88,10 @@ pub const POINTS: &[(&str, Way)] = &[
     ("group.revoked", Way::Rebalance),
     ("run.stopping", Way::Stop),
     ("run.drained", Way::Stop),
+    ("redrive.kept", Way::Redrive),
+    ("redrive.sent", Way::Redrive),
+    ("redrive.brought", Way::Redrive),
+    ("redrive.forgotten", Way::Redrive),
     ("rewrite.begun", Way::Upkeep),
     ("rewrite.committed", Way::Upkeep),
     ("rewrite.sealed", Way::Upkeep),
