@@ -16,7 +16,7 @@ use super::checker::Evidence;
 use super::kafka_proxy::{Fault, Kind};
 use super::store_proxy::StoreProxy;
 use super::{Cluster, cluster};
-use crate::kafka::group_positions;
+use crate::kafka::Gauge;
 use crate::lake_s3::{BUCKET, Gateway};
 use crate::run::instance::{Instance, Scene, SetWhenDropped, eventually};
 
@@ -35,7 +35,7 @@ struct Running<'a> {
 
 type Disturb = fn(&mut Running<'_>, Duration);
 
-const FAULTS: [(&str, Disturb); 8] = [
+const FAULTS: [(&str, Disturb); 9] = [
     ("none", |_, time| std::thread::sleep(time)),
     ("kill -9 of one of two instances every 5 s", |running, time| {
         every(Duration::from_secs(5), time, || {
@@ -75,6 +75,7 @@ const FAULTS: [(&str, Disturb); 8] = [
         std::thread::sleep(time);
         running.store.slow_down(None);
     }),
+    ("none any more", |_, time| std::thread::sleep(time)),
 ];
 
 #[test]
@@ -169,12 +170,13 @@ fn offer(scene: &Scene<'_>, rate: u64, is_over: &AtomicBool) {
                 let number = num_sent + index;
                 format!(r#"{{"acme_id":"{number}","op":"read","actor":"a-{}","note":"{pad}"}}"#, number % 97)
             });
-            scene.input.send(&producer, partition, values);
+            scene.input.offer(&producer, partition, values);
             num_sent += portion;
         }
         let due = Duration::from_secs_f64(num_sent as f64 / rate as f64);
         std::thread::sleep(due.saturating_sub(begun.elapsed()));
     }
+    scene.input.send(&producer, 0, [""; 0]);
 }
 
 /// How far the input and the sinks are, all partitions together.
@@ -198,20 +200,36 @@ struct Sampled {
     memory_kb: u64,
 }
 
-struct Meter<'a> {
-    scene: &'a Scene<'a>,
+struct Meter {
+    gauge: Gauge,
     log: PathBuf,
     version: u64,
     in_lake: BTreeMap<String, i64>,
 }
 
-impl<'a> Meter<'a> {
-    fn new(scene: &'a Scene<'a>, lake: &Path) -> Meter<'a> {
-        Meter { scene, log: lake.join("activities/_delta_log"), version: 0, in_lake: BTreeMap::new() }
+impl Meter {
+    fn new(scene: &Scene<'_>, lake: &Path) -> Meter {
+        Meter {
+            gauge: Gauge::of(scene.broker, &scene.group, &scene.input),
+            log: lake.join("activities/_delta_log"),
+            version: 0,
+            in_lake: BTreeMap::new(),
+        }
     }
 
+    /// Asks until the broker answers.
     fn read(&mut self) -> Reading {
-        let siem = group_positions(self.scene.broker, &self.scene.group, &self.scene.input).values().sum();
+        let begun = Instant::now();
+        loop {
+            if let Some(reading) = self.try_read() {
+                return reading;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the broker does not answer");
+        }
+    }
+
+    fn try_read(&mut self) -> Option<Reading> {
+        let (input, siem) = self.gauge.read()?;
         while let Ok(text) = fs::read_to_string(self.log.join(format!("{:020}.json", self.version))) {
             for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
                 if let (Some(id), Some(next)) = (line["txn"]["appId"].as_str(), line["txn"]["version"].as_i64()) {
@@ -220,15 +238,16 @@ impl<'a> Meter<'a> {
             }
             self.version += 1;
         }
-        Reading { input: self.scene.input.ends().values().sum(), siem, lake: self.in_lake.values().sum() }
+        Some(Reading { input, siem, lake: self.in_lake.values().sum() })
     }
 
     fn sample_until(&mut self, is_past: &AtomicBool) -> Sampled {
         let mut sampled = Sampled::default();
         while !is_past.load(Ordering::Relaxed) {
-            let [siem, lake] = self.read().lags();
-            sampled.siem_lag = sampled.siem_lag.max(siem);
-            sampled.lake_lag = sampled.lake_lag.max(lake);
+            if let Some([siem, lake]) = self.try_read().map(|reading| reading.lags()) {
+                sampled.siem_lag = sampled.siem_lag.max(siem);
+                sampled.lake_lag = sampled.lake_lag.max(lake);
+            }
             sampled.memory_kb = sampled.memory_kb.max(largest_memory_kb());
             std::thread::sleep(Duration::from_millis(250));
         }

@@ -73,6 +73,12 @@ impl<'a> Topic<'a> {
 
     /// Sends `values` to `partition` and waits until they are there.
     pub fn send(&self, producer: &BaseProducer, partition: i32, values: impl IntoIterator<Item = impl AsRef<[u8]>>) {
+        self.offer(producer, partition, values);
+        producer.flush(TIMEOUT).expect("the records are sent");
+    }
+
+    /// Sends `values` to `partition` in the producer's own time, but for what its queue has no room for.
+    pub fn offer(&self, producer: &BaseProducer, partition: i32, values: impl IntoIterator<Item = impl AsRef<[u8]>>) {
         for value in values {
             let mut record = BaseRecord::<[u8], [u8]>::to(&self.name).partition(partition).payload(value.as_ref());
             while let Err((error, refused)) = producer.send(record) {
@@ -82,7 +88,7 @@ impl<'a> Topic<'a> {
                 record = refused;
             }
         }
-        producer.flush(TIMEOUT).expect("the records are sent");
+        producer.poll(Duration::ZERO);
     }
 
     /// Deletes the topic and makes it anew: it has another id, and begins at 0 again.
@@ -214,6 +220,38 @@ pub fn group_positions(broker: &Broker, group: &str, topic: &Topic<'_>) -> BTree
             }
             Err(error) => assert!(begun.elapsed() < TIMEOUT, "the positions of `{group}`: {error}"),
         }
+    }
+}
+
+/// Looks again and again at how far a group is in a topic, also while transactions move it and while the broker is away.
+pub struct Gauge {
+    consumer: BaseConsumer,
+    partitions: TopicPartitionList,
+}
+
+impl Gauge {
+    pub fn of(broker: &Broker, group: &str, topic: &Topic<'_>) -> Gauge {
+        let mut config = config(broker);
+        // The positions of before are known while a transaction moves them.
+        config.set("group.id", group).set("isolation.level", "read_uncommitted").set("reconnect.backoff.max.ms", "200");
+        let mut partitions = TopicPartitionList::new();
+        for partition in 0..topic.num_partitions {
+            partitions.add_partition(&topic.name, partition);
+        }
+        Gauge { consumer: config.create().expect("a consumer"), partitions }
+    }
+
+    /// Where the topic ends and where the group stands, all partitions together; None if the broker does not answer.
+    pub fn read(&self) -> Option<(i64, i64)> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let mut end = 0;
+        for partition in self.partitions.elements() {
+            end += self.consumer.fetch_watermarks(partition.topic(), partition.partition(), PATIENCE).ok()?.1;
+        }
+        let committed = self.consumer.committed_offsets(self.partitions.clone(), PATIENCE).ok()?;
+        let elements = committed.elements();
+        let positions = elements.iter().filter_map(|found| found.offset().to_raw()).filter(|next| *next > 0);
+        Some((end, positions.sum()))
     }
 }
 

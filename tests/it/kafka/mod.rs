@@ -8,7 +8,7 @@ mod client;
 mod java;
 
 pub use self::broker::{Behind, Broker};
-pub use self::client::{Sent, Topic, delete_group, group_positions};
+pub use self::client::{Gauge, Sent, Topic, delete_group, group_positions};
 
 use std::sync::OnceLock;
 
