@@ -102,6 +102,15 @@ impl<W: Write> RowWriter<W> {
         self.write_cells(&cells)
     }
 
+    /// Writes one row of the columns that it has a value for; the others are null.
+    pub fn write_named(&mut self, values: &[(&str, Value)]) -> io::Result<()> {
+        let value = |column: &String| {
+            values.iter().find(|(name, _)| name == column).map_or(Value::Null, |(_, value)| value.clone())
+        };
+        let row: Vec<Value> = self.columns.iter().map(value).collect();
+        self.write_row(&row)
+    }
+
     /// Ends the output and returns how many rows it had.
     pub fn finish(mut self) -> io::Result<usize> {
         match self.format {

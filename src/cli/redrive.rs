@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Failure;
 use super::normalize::lake_failure;
@@ -77,18 +77,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn print(summary: &Summary, format: Option<Format>) -> io::Result<()> {
     let out = BufWriter::new(io::stdout().lock());
     let mut rows = RowWriter::new(Format::or_default(format), COLUMNS, out)?;
-    let mut row = |cells: &[(&str, Value)]| {
-        let cell =
-            |name: &&str| cells.iter().find(|(of, _)| of == name).map_or(Value::Null, |(_, value)| value.clone());
-        rows.write_row(&COLUMNS.iter().map(cell).collect::<Vec<Value>>())
-    };
-    row(&[("what", json!("letters_read")), ("count", json!(summary.num_read))])?;
+    rows.write_named(&[("what", json!("letters_read")), ("count", json!(summary.num_read))])?;
     for (fate, letters) in &summary.fates {
         let (stage, reason) = match fate {
             Fate::StaysDead { stage, reason } => (Some(*stage), Some(*reason)),
             _ => (None, None),
         };
-        row(&[
+        rows.write_named(&[
             ("what", json!(fate.as_str())),
             ("count", json!(letters.num)),
             ("stage", json!(stage)),
@@ -99,7 +94,7 @@ fn print(summary: &Summary, format: Option<Format>) -> io::Result<()> {
     }
     for ((source, status), num) in &summary.rows {
         let (source, status) = (json!(source), json!(status));
-        row(&[("what", json!("rows")), ("count", json!(num)), ("source", source), ("status", status)])?;
+        rows.write_named(&[("what", json!("rows")), ("count", json!(num)), ("source", source), ("status", status)])?;
     }
     rows.finish().map(|_| ())
 }

@@ -165,11 +165,6 @@ fn absent_is_a_mistake(error: LakeError) -> Failure {
 fn print(changes: &Changes, format: Option<Format>) -> io::Result<()> {
     let out = BufWriter::new(io::stdout().lock());
     let mut rows = RowWriter::new(Format::or_default(format), COLUMNS, out)?;
-    let mut row = |cells: &[(&str, Value)]| {
-        let cell =
-            |name: &&str| cells.iter().find(|(of, _)| of == name).map_or(Value::Null, |(_, value)| value.clone());
-        rows.write_row(&COLUMNS.iter().map(cell).collect::<Vec<Value>>())
-    };
     for (what, count, detail) in [
         ("rows_read", changes.num_read, Value::Null),
         ("rows_changed", changes.num_changed, Value::Null),
@@ -181,13 +176,13 @@ fn print(changes: &Changes, format: Option<Format>) -> io::Result<()> {
             json!("their event would give another number of rows: they stay as they are"),
         ),
     ] {
-        row(&[("what", json!(what)), ("count", json!(count)), ("detail", detail)])?;
+        rows.write_named(&[("what", json!(what)), ("count", json!(count)), ("detail", detail)])?;
     }
     for (column, count) in &changes.columns {
-        row(&[("what", json!("column")), ("count", json!(count)), ("column", json!(column.name()))])?;
+        rows.write_named(&[("what", json!("column")), ("count", json!(count)), ("column", json!(column.name()))])?;
     }
     for (flip, count) in &changes.flips {
-        row(&[
+        rows.write_named(&[
             ("what", json!("flip")),
             ("count", json!(count)),
             ("column", json!("actor_type")),
@@ -198,7 +193,7 @@ fn print(changes: &Changes, format: Option<Format>) -> io::Result<()> {
         ])?;
     }
     for example in &changes.examples {
-        row(&[
+        rows.write_named(&[
             ("what", json!("example")),
             ("column", json!(example.column.name())),
             ("from", example.before.clone()),

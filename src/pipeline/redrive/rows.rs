@@ -14,8 +14,8 @@ use crate::activity::Column;
 use crate::activity::arrow::index_of;
 use crate::activity::taxonomy::Status;
 use crate::record::Position;
-use crate::seal::{Change, Recut, Redriven, Redriver};
-use crate::sink::lake::{History, Lake, LakeError, LiveFile, Remaking, Rewrite, Rewritten, reread};
+use crate::seal::{Change, Redriven, Redriver};
+use crate::sink::lake::{History, Lake, LakeError, LiveFile, Rewrite, Rewritten, reread};
 
 /// Rewrites of the same files by others that one batch gives way to. Each is somebody's whole run over the lake.
 const NUM_CONFLICTS_MAX: usize = 10;
@@ -100,16 +100,8 @@ pub(super) async fn bring(
         let remade = lake.remake(history, &removed, &mut change).await?;
         went.retain(|(_, rows)| rows.num_rows() > 0);
         let rejected = lake.keep_rejected(history, &went).await?;
-        let ranges = remade.ranges.into_iter().map(|((version, partition), Remaking { after, .. })| Recut {
-            version,
-            topic: partition.topic.to_string(),
-            topic_id: partition.topic_id.as_ref().map(ToString::to_string),
-            partition: partition.partition,
-            rows: after.rows,
-            raw_root: after.raw,
-            derived_root: after.derived,
-        });
-        let redriven = Redriven { by: by.clone(), number, rejected, ranges: ranges.collect() };
+        let ranges = remade.recut();
+        let redriven = Redriven { by: by.clone(), number, rejected, ranges };
         let change = Change { redriven: Some(redriven), ..Change::default() };
         let rewrite = Rewrite { operation: "REDRIVE", removed, added: remade.added, change };
         match lake.rewrite(history, rewrite).await? {

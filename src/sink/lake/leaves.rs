@@ -33,17 +33,28 @@ impl Lake {
     pub async fn keep_leaves(&self, leaves: &LeavesByOrigin) -> Result<SealedFile, LakeError> {
         let doing = "keep the leaves of rows that are to be deleted";
         let bytes = encode(leaves).map_err(|error| LakeError::new(doing, error))?;
+        let num_rows = leaves.values().flat_map(Leaves::values).map(Vec::len).sum();
+        let origins = leaves.keys().copied().collect();
+        self.keep_object(DELETIONS, bytes, num_rows, origins).await.map_err(|error| LakeError::new(doing, error))
+    }
+
+    /// Puts what is left of rows into `folder`, beside the table.
+    pub(super) async fn keep_object(
+        &self,
+        folder: &str,
+        bytes: Vec<u8>,
+        num_rows: usize,
+        origins: Vec<u64>,
+    ) -> Result<SealedFile, object_store::Error> {
         let name = format!("{}.parquet", Uuid::new_v4());
-        let rows: usize = leaves.values().flat_map(Leaves::values).map(Vec::len).sum();
         let file = SealedFile {
-            path: format!("{DELETIONS}/{name}"),
+            path: format!("{folder}/{name}"),
             bytes: bytes.len() as u64,
-            rows: rows as u64,
+            rows: num_rows as u64,
             sha256: Digest::of(&bytes),
-            origins: leaves.keys().copied().collect(),
+            origins,
         };
-        let path = Path::from_iter([DELETIONS, &name]);
-        self.store().put(&path, bytes.into()).await.map_err(|error| LakeError::new(doing, error))?;
+        self.store().put(&Path::from_iter([folder, &name]), bytes.into()).await?;
         Ok(file)
     }
 }

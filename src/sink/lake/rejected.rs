@@ -11,13 +11,11 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt64Arr
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use bytes::Bytes;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use uuid::Uuid;
 
 use super::Lake;
 use super::error::{Cause, LakeError};
@@ -66,17 +64,8 @@ impl Lake {
         origins.sort_unstable();
         origins.dedup();
         let bytes = encode(&batches).map_err(failed)?;
-        let name = format!("{}.parquet", Uuid::new_v4());
-        let file = SealedFile {
-            path: format!("{REJECTED}/{name}"),
-            bytes: bytes.len() as u64,
-            rows: batches.iter().map(|batch| batch.num_rows() as u64).sum(),
-            sha256: Digest::of(&bytes),
-            origins,
-        };
-        let path = Path::from_iter([REJECTED, &name]);
-        self.store().put(&path, bytes.into()).await.map_err(|error| LakeError::new(doing, error))?;
-        Ok(file)
+        let num_rows = batches.iter().map(RecordBatch::num_rows).sum();
+        self.keep_object(REJECTED, bytes, num_rows, origins).await.map_err(|error| LakeError::new(doing, error))
     }
 }
 

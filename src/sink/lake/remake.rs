@@ -17,7 +17,7 @@ use super::history::{History, LiveFile, Roots};
 use super::reread::{self, Reread};
 use super::{Lake, leaves};
 use crate::checkpoint::TopicPartition;
-use crate::seal::{LeavesByOrigin, RowLeaf, SealedFile, root_of, split_by_origin};
+use crate::seal::{LeavesByOrigin, Recut, RowLeaf, SealedFile, root_of, split_by_origin};
 
 /// Gives the rows of a file back as they should be.
 pub type ChangeRows<'a> = dyn FnMut(&LiveFile, Vec<RecordBatch>) -> Result<Vec<RecordBatch>, LakeError> + Send + 'a;
@@ -35,6 +35,22 @@ pub struct Remade {
 pub struct Remaking {
     pub before: Roots,
     pub after: Roots,
+}
+
+impl Remade {
+    /// The ranges with their rows and roots from now on, as a redrive seals them.
+    pub fn recut(&self) -> Vec<Recut> {
+        let recut = |((version, partition), remaking): (&(Version, TopicPartition), &Remaking)| Recut {
+            version: *version,
+            topic: partition.topic.to_string(),
+            topic_id: partition.topic_id.as_ref().map(ToString::to_string),
+            partition: partition.partition,
+            rows: remaking.after.rows,
+            raw_root: remaking.after.raw,
+            derived_root: remaking.after.derived,
+        };
+        self.ranges.iter().map(recut).collect()
+    }
 }
 
 impl Lake {

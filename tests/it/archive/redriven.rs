@@ -6,8 +6,8 @@ use actorline::activity::Column;
 use actorline::activity::arrow::{RowBuilder, index_of};
 use actorline::activity::taxonomy::Status;
 use actorline::pipeline::normalize::{Route, Scratch};
-use actorline::seal::{Change, Digest, Recut, Redriven, Redriver};
-use actorline::sink::lake::{Lake, LiveFile, Remaking, Rewrite, Rewritten};
+use actorline::seal::{Change, Digest, Redriven, Redriver};
+use actorline::sink::lake::{Lake, LiveFile, Rewrite, Rewritten};
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::Int64Type;
@@ -48,17 +48,9 @@ async fn bring(lake: &Lake, exchange: &Exchange<'_>) -> Rewritten {
     };
     let remade = lake.remake(&history, &removed, &mut change).await.expect("written");
     let rejected = lake.keep_rejected(&history, &went).await.expect("kept");
-    let ranges = remade.ranges.into_iter().map(|((version, partition), Remaking { after, .. })| Recut {
-        version,
-        topic: partition.topic.to_string(),
-        topic_id: partition.topic_id.as_ref().map(ToString::to_string),
-        partition: partition.partition,
-        rows: after.rows,
-        raw_root: after.raw,
-        derived_root: after.derived,
-    });
+    let ranges = remade.recut();
     let by = Redriver { group: GROUP.to_string(), cluster: "cluster".to_string() };
-    let redriven = Redriven { by, number: 1, rejected, ranges: ranges.collect() };
+    let redriven = Redriven { by, number: 1, rejected, ranges };
     let change = Change { redriven: Some(redriven), ..Change::default() };
     let rewrite = Rewrite { operation: "REDRIVE", removed, added: remade.added, change };
     lake.rewrite(&history, rewrite).await.expect("a commit")

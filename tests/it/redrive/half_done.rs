@@ -6,19 +6,28 @@ use std::time::Duration;
 use actorline::archive::retain::{self, retain};
 use actorline::sink::lake::Lake;
 
-use super::place::{Place, copy, event, once, take_table_back};
+use super::place::{Batches, Place, copy, event, once, take_table_back};
 use crate::kafka::{broker, delete_group};
+
+const BROUGHT: &str = "SELECT * FROM activities WHERE status = 'mapped'";
+
+/// Redrives one letter and takes it out of the lake again, as if the redrive had died between the sinks. Gives the rows
+/// that the lake had, and what was kept of the batch.
+fn redrive_half(place: &Place<'_>) -> (String, Batches) {
+    let saved = place.scene.folder.path().join("saved");
+    copy(&place.scene.lake_path(), &saved);
+    let (done, batches) = place.redrive_watched();
+    assert_eq!(done.count("redriven"), 1);
+    let brought = place.ask(BROUGHT);
+    take_table_back(&saved, &place.scene.lake_path(), &batches);
+    (brought, batches)
+}
 
 #[test]
 fn the_lake_gets_what_the_siem_has_whatever_mappings_say_by_then() {
     let mut place = Place::new(broker());
     place.reject(&[&event(0), "{"]);
-    let saved = place.scene.folder.path().join("saved");
-    copy(&place.scene.lake_path(), &saved);
-    let (done, batches) = place.redrive_watched();
-    assert_eq!(done.count("redriven"), 1);
-    let brought = place.ask("SELECT * FROM activities WHERE status = 'mapped'");
-    take_table_back(&saved, &place.scene.lake_path(), &batches);
+    let (brought, _) = redrive_half(&place);
     assert_eq!(place.num_rejected(), 2);
 
     let mapping = place.scene.folder.path().join("mappings/acme/mapping.yaml");
@@ -27,7 +36,7 @@ fn the_lake_gets_what_the_siem_has_whatever_mappings_say_by_then() {
     let finished = place.redrive(&["--apply"]);
     assert!(finished.errors.contains("finished batch 1"), "{finished:?}");
     assert_eq!((finished.count("redriven"), finished.count("done_before")), (0, 1));
-    assert_eq!(place.ask("SELECT * FROM activities WHERE status = 'mapped'"), brought);
+    assert_eq!(place.ask(BROUGHT), brought);
     assert_eq!((place.siem(), place.lake()), (once([(0, 0)]), once([(0, 0)])));
     place.assert_archive_is_valid();
 }
@@ -37,11 +46,7 @@ fn the_lake_gets_what_the_siem_has_whatever_mappings_say_by_then() {
 fn nothing_else_is_brought_than_what_was_sent() {
     let mut place = Place::new(broker());
     place.reject(&[&event(0)]);
-    let saved = place.scene.folder.path().join("saved");
-    copy(&place.scene.lake_path(), &saved);
-    let (done, batches) = place.redrive_watched();
-    assert_eq!(done.count("redriven"), 1);
-    take_table_back(&saved, &place.scene.lake_path(), &batches);
+    let (_, batches) = redrive_half(&place);
     let (path, bytes) = batches.first();
     let mut other = bytes.to_vec();
     other[100] ^= 1;
@@ -61,11 +66,7 @@ fn nothing_else_is_brought_than_what_was_sent() {
 fn what_retention_took_in_between_does_not_come_back() {
     let mut place = Place::new(broker());
     place.reject(&[&event(0)]);
-    let saved = place.scene.folder.path().join("saved");
-    copy(&place.scene.lake_path(), &saved);
-    let (done, batches) = place.redrive_watched();
-    assert_eq!(done.count("redriven"), 1);
-    take_table_back(&saved, &place.scene.lake_path(), &batches);
+    redrive_half(&place);
     let options =
         retain::Options { older_than: Duration::ZERO, now: jiff::Timestamp::now(), holds: Vec::new(), dry_run: false };
     place.runtime.block_on(async {
@@ -89,11 +90,7 @@ fn positions_that_the_brokers_forgot_are_not_guessed() {
     let broker = broker();
     let mut place = Place::new(broker);
     place.reject(&[&event(0)]);
-    let saved = place.scene.folder.path().join("saved");
-    copy(&place.scene.lake_path(), &saved);
-    let (done, batches) = place.redrive_watched();
-    assert_eq!(done.count("redriven"), 1);
-    take_table_back(&saved, &place.scene.lake_path(), &batches);
+    let (_, batches) = redrive_half(&place);
     delete_group(broker, &format!("{}.redrive", place.scene.group));
 
     let refused = place.redrive(&["--apply"]);
