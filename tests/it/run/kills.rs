@@ -8,6 +8,7 @@ use rdkafka::producer::Producer;
 use super::instance::{Instance, Scene, SetWhenDropped, event, eventually};
 use super::outcome::Outcome;
 use super::seals::{assert_valid, sealed, verify};
+use crate::faults::checker::Evidence;
 use crate::faults::rounds;
 use crate::kafka::broker;
 
@@ -52,6 +53,7 @@ fn killed_instances_lose_nothing_and_double_nothing() {
     });
     // Nothing more may have come since.
     Outcome::assert_complete(&scene, Duration::ZERO);
+    Evidence::assert_at_rest(&scene, &scene.lake_path(), Duration::ZERO);
     // Also what the killed ones committed and did not come to seal.
     assert_valid(&verify(&scene, &[]));
 }
@@ -99,6 +101,7 @@ fn frozen_instances_that_wake_up_lose_nothing_and_double_nothing() {
         }
     });
     Outcome::assert_complete(&scene, Duration::ZERO);
+    Evidence::assert_at_rest(&scene, &scene.lake_path(), Duration::ZERO);
 }
 
 const PATIENCE: Duration = Duration::from_secs(40);
