@@ -65,6 +65,8 @@ pub struct Metrics {
     positions: IntGaugeVec,
     lags: IntGaugeVec,
     partitions_without_series: IntGauge,
+    sealed: IntGauge,
+    anchored: IntGaugeVec,
     buffered_bytes: IntGaugeVec,
     resident_bytes: Gauge,
     paused: IntGauge,
@@ -157,6 +159,15 @@ impl Metrics {
                 "actorline_partitions_without_series",
                 "Assigned partitions whose position and lag are not shown, because there are too many.",
             ),
+            sealed: by.gauge(
+                "actorline_sealed_version",
+                "The newest version of the lake's table whose seal this instance has written or seen, 0 before the first.",
+            ),
+            anchored: by.gauges(
+                "actorline_anchored_version",
+                "The newest version whose seal this instance has anchored, 0 before the first; absent without an anchor.",
+                &[],
+            ),
             buffered_bytes: by.gauges(
                 "actorline_buffered_bytes",
                 "Memory held by rows that wait for a sink's next commit.",
@@ -240,6 +251,15 @@ impl Metrics {
     /// `sink` is `num_records` behind the end of `partition`.
     pub fn set_lag(&self, sink: Sink, partition: &TopicPartition, num_records: i64) {
         self.set_for_partition(&self.lags, sink, partition, num_records);
+    }
+
+    /// How far the evidence of the lake has come.
+    pub fn set_proven(&self, sealed: Option<u64>, anchored: Option<u64>) {
+        let gauge = |version| i64::try_from(version).unwrap_or(i64::MAX);
+        self.sealed.set(gauge(sealed.unwrap_or(0)));
+        if let Some(version) = anchored {
+            self.anchored.with_label_values::<&str>(&[]).set(gauge(version));
+        }
     }
 
     /// `partition` went to another instance: its series end here.
@@ -498,6 +518,7 @@ mod tests {
         metrics.set_buffered_bytes(Sink::Lake, 0);
         metrics.set_generation("aaa");
         metrics.set_control_weaknesses("okta_system", 5);
+        metrics.set_proven(Some(1), Some(1));
         let text = text_of(&metrics);
         let names: Vec<&str> =
             text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();

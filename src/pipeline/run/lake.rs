@@ -19,7 +19,7 @@ use super::partitions::{Cursor, Epoch, holes_after};
 use crate::checkpoint::{Advance, NextOffset, TopicPartition};
 use crate::failpoint;
 use crate::input::kafka::{TopicCheck, TopicCheckError};
-use crate::sink::lake::{Commit, Lake, LakeError, Positions};
+use crate::sink::lake::{Commit, Lake, LakeError, Positions, Proven};
 
 /// Batches with fewer rows are joined, once there are this many of them in a partition: an Arrow batch of few rows
 /// weighs mostly what surrounds them.
@@ -191,6 +191,11 @@ impl LakeWriter {
             }
             Err(_) => warn!("the last heartbeat to the lake took too long"),
         }
+    }
+
+    /// How far seals and anchors have come.
+    pub fn proven(&self) -> Proven {
+        self.lake.proven()
     }
 
     /// Starts the next commit if it is time for one, or `at_once`.

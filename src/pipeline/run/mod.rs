@@ -372,6 +372,10 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        if let Some(lake) = &self.lake {
+            let proven = lake.proven();
+            self.metrics.set_proven(proven.sealed, proven.anchored);
+        }
     }
 }
 

@@ -75,8 +75,18 @@ struct Inner {
     chain: Mutex<Chain>,
     /// Generations that no seal of this instance names yet.
     kept: std::sync::Mutex<Vec<SealedGeneration>>,
+    proven: std::sync::Mutex<Proven>,
     /// The longest pause before a commit is tried again.
     pause_max: Duration,
+}
+
+/// How far the evidence of what is in the lake has come, as far as this instance brought or saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Proven {
+    /// The newest version that has its seal.
+    pub sealed: Option<u64>,
+    /// The newest version whose seal is anchored, 0 before the first; None without a place of anchors.
+    pub anchored: Option<u64>,
 }
 
 impl Lake {
@@ -113,7 +123,9 @@ impl Lake {
         let (table_id, seal) = (snapshot.metadata().id().to_string(), writes.unwrap_or_default());
         let (tail, chain) = (Mutex::new(LogTail::load(&log).await?), Mutex::default());
         let kept = std::sync::Mutex::default();
-        let inner = Inner { store, log, tail, table_id, seal, chain, kept, pause_max: commit::PAUSE_MAX };
+        let anchored = seal.anchor.as_ref().map(|_| 0);
+        let proven = std::sync::Mutex::new(Proven { sealed: None, anchored });
+        let inner = Inner { store, log, tail, table_id, seal, chain, kept, proven, pause_max: commit::PAUSE_MAX };
         let lake = Lake { inner: Arc::new(inner) };
         if let Some((version, entry)) = own {
             lake.seal(version, Some(&entry), Follows::More).await?;
@@ -126,6 +138,15 @@ impl Lake {
         let mut tail = self.tail().lock().await;
         tail.catch_up(self.log(), None).await?;
         Ok(Positions::of_group(group, tail.positions()))
+    }
+
+    /// How far seals and anchors have come.
+    pub fn proven(&self) -> Proven {
+        *self.inner.proven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prove(&self, further: impl FnOnce(&mut Proven)) {
+        further(&mut self.inner.proven.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The lake's folder, for what is kept beside the table.

@@ -115,6 +115,7 @@ impl Lake {
         if chain.newest != known
             && let Some((version, digest)) = chain.newest
         {
+            self.prove(|proven| proven.sealed = Some(version));
             self.publish_anchor(version, digest).await;
         }
         Ok(())
@@ -184,8 +185,15 @@ impl Lake {
 
     async fn publish_anchor(&self, version: Version, digest: Digest) {
         let Some(place) = &self.inner.seal.anchor else { return };
-        if let Err(error) = place.publish(&Anchor::new(&self.inner.table_id, version, digest)).await {
-            warn!(version, error = &error as &dyn std::error::Error, "failed to anchor a seal, the next one covers it");
+        match place.publish(&Anchor::new(&self.inner.table_id, version, digest)).await {
+            Ok(()) => self.prove(|proven| proven.anchored = Some(version)),
+            Err(error) => {
+                warn!(
+                    version,
+                    error = &error as &dyn std::error::Error,
+                    "failed to anchor a seal, the next one covers it"
+                );
+            }
         }
         failpoint::hit("seal.anchored");
     }

@@ -37,6 +37,13 @@ fn a_run_leaves_an_archive_that_its_anchors_bear_out() {
         let texts = seals.map(|seal| std::fs::read_to_string(seal.path()).unwrap_or_default());
         texts.filter(|text| text.contains(r#""kind":"heartbeat""#)).count() >= 2
     });
+    eventually("the figures say how far seals and anchors are", Duration::from_secs(20), || {
+        let metrics = instance.get("/metrics").1;
+        ["actorline_sealed_version ", "actorline_anchored_version "].iter().all(|name| {
+            let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|version| version.parse::<u64>().ok()).is_some_and(|version| version > 2)
+        })
+    });
     // Beside a writer at work, too.
     assert_valid(&verify(&scene, &["--anchor", &place]));
     assert!(instance.terminate().success());
