@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::kafka::{self, Broker, Topic};
 
+/// Longer than anything that ends takes to do so, on a machine that is busy with other tests.
+const END_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// A source with little in it.
 const MAPPING: &str = r#"
 source: acme
@@ -209,15 +212,21 @@ impl Instance {
     }
 
     /// SIGTERM, and how the process ended.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(self) -> ExitStatus {
         self.ask_to_stop();
-        self.child.wait().expect("gone")
+        self.wait().0
     }
 
-    /// Waits until the process ends by itself.
+    /// Waits until the process ends, by itself or because it was asked to. Gives what it said, too.
     pub fn wait(mut self) -> (ExitStatus, String) {
-        let status = self.child.wait().expect("gone");
-        (status, fs::read_to_string(&self.log).unwrap_or_default())
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("asked") {
+                return (status, self.log());
+            }
+            assert!(begun.elapsed() < END_TIMEOUT, "it does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub fn has_ended(&mut self) -> bool {
