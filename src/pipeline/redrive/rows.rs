@@ -18,7 +18,7 @@ use crate::seal::{Change, Redriven, Redriver};
 use crate::sink::lake::{History, Lake, LakeError, LiveFile, Rewrite, Rewritten, reread};
 
 /// Rewrites of the same files by others that one batch gives way to. Each is somebody's whole run over the lake.
-const NUM_CONFLICTS_MAX: usize = 10;
+const NUM_CONFLICTS_MAX: usize = 30;
 
 /// What the lake has at a letter's position.
 #[derive(Clone, Debug)]
