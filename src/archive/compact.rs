@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use tracing::info;
 
-use crate::seal::{Change, Leaves, Origins};
+use crate::seal::{Change, Leaves, Origins, leaf};
 use crate::sink::lake::{History, Lake, LakeError, LiveFile, Rewrite, Rewritten, reread};
 
 /// A file of at least this part of the target is large enough: rewriting it again would cost more than it helps.
@@ -106,11 +106,11 @@ async fn rewrite(lake: &Lake, history: &History, files: Vec<LiveFile>) -> Result
     for live in &files {
         let (batches, leaves) = reread::rows(lake.store().as_ref(), live).await?;
         rows.extend(batches);
-        add(&mut before, &leaves);
+        leaf::merge(&mut before, &leaves);
     }
     let written = lake.write_files(&rows).await?;
     let mut after = Leaves::new();
-    written.iter().for_each(|file| add(&mut after, file.leaves()));
+    written.iter().for_each(|file| leaf::merge(&mut after, file.leaves()));
     if !are_same(before, after) {
         return Err(LakeError::Refused(
             "the rows that were written are not those that were read: nothing was changed, report this".to_string(),
@@ -135,12 +135,6 @@ async fn rewrite(lake: &Lake, history: &History, files: Vec<LiveFile>) -> Result
         Rewritten::Overtaken { path } => info!(path, "left out a compaction, because another rewrite was faster"),
     }
     Ok(compacted)
-}
-
-fn add(leaves: &mut Leaves, more: &Leaves) {
-    for (partition, rows) in more {
-        leaves.entry(partition.clone()).or_default().extend(rows);
-    }
 }
 
 /// Whether both hold the same rows, each as often.

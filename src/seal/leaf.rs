@@ -55,6 +55,13 @@ pub enum LeafError {
     Partition(i64),
 }
 
+/// Adds `more` to `leaves`.
+pub fn merge(leaves: &mut Leaves, more: &Leaves) {
+    for (partition, rows) in more {
+        leaves.entry(partition.clone()).or_default().extend(rows);
+    }
+}
+
 /// Adds the leaves of `rows` to `leaves`.
 ///
 /// # Errors

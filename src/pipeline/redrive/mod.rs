@@ -22,7 +22,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use self::letter::Letter;
@@ -37,7 +36,7 @@ use crate::config::{Config, DeadLetters};
 use crate::input::kafka::{InputError, WholeTopic};
 use crate::record::{Position, RawRecord};
 use crate::rejection::Rejection;
-use crate::seal::Redriver;
+use crate::seal::{Digest, Redriver};
 use crate::sink::lake::{Kept, Lake, LakeError, Redrive, Tried};
 use crate::sink::siem::{Encoding, SiemError};
 
@@ -313,7 +312,7 @@ fn complete(letter: &Letter, at_position: &mut [Found]) -> Result<RawRecord, Fat
     let value = letter.record.value.as_deref().unwrap_or_default();
     let is_same = |found: &Found| match &letter.shed {
         None => found.value == value,
-        Some((sha256, size)) => found.value.len() as u64 == *size && hex(&Sha256::digest(&found.value)) == *sha256,
+        Some((sha256, size)) => found.value.len() as u64 == *size && Digest::of(&found.value).to_string() == *sha256,
     };
     let is_free = |found: &Found| found.is_rejected && !found.is_taken && is_same(found);
     let Some(index) = at_position.iter().position(is_free) else {
@@ -346,8 +345,4 @@ fn num_bytes_of(record: &RawRecord) -> usize {
     let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
     let headers: usize = record.headers.iter().map(|header| header.name.len() + len(&header.value)).sum();
     len(&record.key) + len(&record.value) + headers
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -146,6 +146,13 @@ pub(super) struct About<'a> {
     pub change: Option<Change>,
 }
 
+impl About<'_> {
+    /// Of a commit that brings no rows of a group and moves no positions.
+    pub fn without_rows(commit_id: Uuid) -> About<'static> {
+        About { commit_id, group: "", partitions: Vec::new(), ranges: Vec::new(), change: None }
+    }
+}
+
 /// A commit, one action a line as Delta wants it: first who committed what, with the claim that its seal rests on.
 pub(super) fn encode(
     operation: &str,

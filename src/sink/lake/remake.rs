@@ -17,7 +17,7 @@ use super::history::{History, LiveFile, Roots};
 use super::reread::{self, Reread};
 use super::{Lake, leaves};
 use crate::checkpoint::TopicPartition;
-use crate::seal::{LeavesByOrigin, Recut, RowLeaf, SealedFile, root_of, split_by_origin};
+use crate::seal::{LeavesByOrigin, Recut, RowLeaf, SealedFile, leaf, root_of, split_by_origin};
 
 /// Gives the rows of a file back as they should be.
 pub type ChangeRows<'a> = dyn FnMut(&LiveFile, Vec<RecordBatch>) -> Result<Vec<RecordBatch>, LakeError> + Send + 'a;
@@ -230,8 +230,7 @@ fn split(history: &History, live: &LiveFile, leaves: crate::seal::Leaves) -> Res
 
 fn add(leaves: &mut LeavesByOrigin, more: LeavesByOrigin) {
     for (version, of_version) in more {
-        let known = leaves.entry(version).or_default();
-        of_version.into_iter().for_each(|(partition, rows)| known.entry(partition).or_default().extend(rows));
+        leaf::merge(leaves.entry(version).or_default(), &of_version);
     }
 }
 

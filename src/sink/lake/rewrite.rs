@@ -62,13 +62,7 @@ impl Lake {
             removed: rewrite.removed.iter().map(|live| live.file.path.clone()).collect(),
             ranges: rewrite.change.ranges(),
         };
-        let about = log::About {
-            commit_id,
-            group: "",
-            partitions: Vec::new(),
-            ranges: Vec::new(),
-            change: Some(rewrite.change.clone()),
-        };
+        let about = log::About { change: Some(rewrite.change.clone()), ..log::About::without_rows(commit_id) };
         // The same bytes for every attempt: should a late one land, it is the same commit.
         let entry = log::encode(rewrite.operation, about, &rewrite.actions()?, self.inner.seal.key.as_deref())?;
         failpoint::hit("rewrite.begun");

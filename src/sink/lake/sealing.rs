@@ -27,6 +27,7 @@ use super::{Commit, Lake};
 use crate::failpoint;
 use crate::seal::{
     self, Anchor, Change, CommitEntry, Digest, Kind, Leaves, Range, SealKey, SealedBy, SealedFile, Statement, Stored,
+    leaf,
 };
 
 /// How long the seal of a commit of another instance is waited for. A commit and its seal are two requests apart, so an
@@ -135,13 +136,7 @@ impl Lake {
             drop(tail);
             return self.seal(version, None, Follows::More).await;
         }
-        let about = log::About {
-            commit_id: Uuid::new_v4(),
-            group: "",
-            partitions: Vec::new(),
-            ranges: Vec::new(),
-            change: None,
-        };
+        let about = log::About::without_rows(Uuid::new_v4());
         let entry = log::encode("HEARTBEAT", about, &[], self.inner.seal.key.as_deref())?;
         let version = tail.version + 1;
         match log::write(self.log(), version, entry.clone()).await {
@@ -367,7 +362,7 @@ impl Lake {
         let mut leaves = Leaves::new();
         for file in &files {
             match reread::file(self.store().as_ref(), file).await? {
-                Reread::Whole { leaves: found, .. } => merge(&mut leaves, &found),
+                Reread::Whole { leaves: found, .. } => leaf::merge(&mut leaves, &found),
                 Reread::Differs(how) => return Ok(Examined::foreign(format!("its file `{}` {how}", file.path))),
             }
         }
@@ -444,13 +439,6 @@ impl Examined {
     }
 }
 
-/// Adds the leaves of one file to those of a commit.
-pub(super) fn merge(leaves: &mut Leaves, more: &Leaves) {
-    for (partition, rows) in more {
-        leaves.entry(partition.clone()).or_default().extend(rows);
-    }
-}
-
 fn path_of(version: Version) -> Path {
     Path::from_iter([seal::FOLDER, &seal::name_of(version)])
 }
@@ -465,7 +453,7 @@ pub(super) async fn ranges_of(
     // Millions of rows are sorted and hashed, which holds up nobody's I/O here.
     let work = move || {
         let mut leaves = Leaves::new();
-        of_files.iter().for_each(|of_file| merge(&mut leaves, of_file));
+        of_files.iter().for_each(|of_file| leaf::merge(&mut leaves, of_file));
         seal::ranges(&advances, &mut leaves)
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| LakeError::new("hash the rows of a commit", error))

@@ -44,13 +44,7 @@ pub(super) async fn prepare(
                 }
             }
         };
-        let about = log::About {
-            commit_id: Uuid::new_v4(),
-            group: "",
-            partitions: Vec::new(),
-            ranges: Vec::new(),
-            change: None,
-        };
+        let about = log::About::without_rows(Uuid::new_v4());
         let entry = log::encode(operation, about, &actions, key)?;
         // Whoever won the version, the next round reads what is there now.
         let written = log::write(log, version, entry.clone()).await;
